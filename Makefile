@@ -1,0 +1,43 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test fuzz lint bench lock clean
+
+setup: .venv/ready profiles.yml
+	@mkdir -p -m 700 data target logs
+	@chmod 700 data target logs
+
+.venv/ready: requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+profiles.yml:
+	cp profiles.yml.example profiles.yml
+
+demo: setup  ## the main job on a synthetic clinic, twice
+	$(BIN)/python -m demo
+
+test: setup  ## every test
+	$(BIN)/python -m pytest -m "not fuzz"
+
+fuzz: setup  ## 200 random data folders against a second reading of the rules
+	$(BIN)/python -m pytest -m fuzz
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: setup  ## how fast, against plain ways of doing the same
+	$(BIN)/python -m benchmarks
+
+lock: setup  ## pin again what requirements*.in ask for; needs uv
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --upgrade -q \
+		requirements-dev.in -o requirements-dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q \
+		-c requirements-dev.txt requirements.in -o requirements.txt
+
+clean:  ## what builds leave behind; never data/
+	rm -rf target logs manifest.csv .pytest_cache .hypothesis .ruff_cache

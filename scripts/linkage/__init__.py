@@ -1,0 +1,1 @@
+"""What the steps in `scripts/` share: errors, files, seeds, settings, S3."""

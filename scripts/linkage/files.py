@@ -1,0 +1,45 @@
+"""Private files that appear whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from linkage.errors import UnusableInput
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[TextIO]:
+    """Open a text file (UTF-8, `\\n` line ends) that replaces `path` once it is whole.
+
+    The file has mode 0600 and is on disk before it takes its name. On any
+    exception `path` stays as it was and nothing else is left behind.
+
+    Raises UnusableInput where the folder cannot be written to.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise UnusableInput(f"cannot write {path}: {error.strerror}; name another file with an option") from None
+    temporary = Path(name)
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk, so that a file's new name survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

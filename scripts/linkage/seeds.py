@@ -1,0 +1,71 @@
+"""The data folder and its seven CSV files."""
+
+import csv
+import os
+from pathlib import Path
+
+from linkage.errors import UnusableInput
+from linkage.files import write_atomically
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+SAMPLE_FOLDER = PROJECT_ROOT / "seeds" / "sample"
+
+# Every seed's columns, in order.
+SEED_COLUMNS = {
+    "filemaker_images_metadata": (
+        "recid", "id_Contact", "date", "Type", "Note", "id", "fileName", "Name_of_file", "NexusExportDate",
+    ),
+    "s3_inventory": ("bucket", "key", "size", "etag", "last_modified", "storage_class"),
+    "nexus_patients": ("patient_id", "filemaker_id"),
+    "nexus_image_batches": ("id", "patient_id", "batch_name", "captured_date", "import_source"),
+    "nexus_images": ("id", "batch_id", "filemaker_id", "s3_key"),
+    "held_images": ("recid", "held_by", "held_on"),
+    "copy_results": (
+        "run_id", "recorded_at", "image_id", "source_bucket", "source_key", "source_etag", "destination_bucket",
+        "destination_key", "destination_etag", "size", "outcome", "attempts", "error",
+    ),
+}  # fmt: skip
+
+
+def seed_path(seed: str, chosen: Path | None = None) -> Path:
+    """The file a script writes for `seed`: the `chosen` one, or the seed in the data folder.
+
+    The data folder is `LINKAGE_DATA` (absolute, or relative to the project
+    root) or `data/`; it is made, with mode 0700, and its missing seeds are made
+    as header-only files. Where `LINKAGE_DATA` is not set, the line that makes
+    dbt read the folder is printed.
+
+    Raises UnusableInput for a file in the sample, which no script writes to,
+    and for a folder that cannot be made.
+    """
+    if chosen is not None:
+        return outside_sample(chosen)
+    setting = os.environ.get("LINKAGE_DATA")
+    folder = PROJECT_ROOT / (setting or "data")
+    path = outside_sample(folder / f"{seed}.csv")
+    make_missing_seeds(folder)
+    if not setting:
+        print("dbt reads this folder after:  export LINKAGE_DATA=data")
+    return path
+
+
+def outside_sample(path: Path) -> Path:
+    """`path`, unless it lies in the sample: then UnusableInput."""
+    if path.resolve().is_relative_to(SAMPLE_FOLDER.resolve()):
+        raise UnusableInput(
+            "seeds/sample is the project's own sample and is never written to; set LINKAGE_DATA to a folder of your own"
+        )
+    return path
+
+
+def make_missing_seeds(folder: Path) -> None:
+    """Make `folder` (0700) and each of the seven seeds that it lacks, header only."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableInput(f"cannot make the data folder {folder}: {error.strerror}; set LINKAGE_DATA") from None
+    for seed, columns in SEED_COLUMNS.items():
+        path = folder / f"{seed}.csv"
+        if not path.exists():
+            with write_atomically(path) as file:
+                csv.writer(file, lineterminator="\n").writerow(columns)
