@@ -25,11 +25,11 @@ def write_atomically(path: Path) -> Iterator[TextIO]:
         raise UnusableInput(f"cannot write {path}: {error.strerror}; name another file with an option") from None
     temporary = Path(name)
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

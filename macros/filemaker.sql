@@ -1,0 +1,70 @@
+{# FileMaker's record number, from a trimmed text: 6066, 6066.0, 06066 and 6,066
+   are the same record. Zero counts as a number here; missing where it is none. #}
+{% macro to_recid(text) -%}
+    case
+        when {{ matches(text, '^([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.]0*)?$') }}
+            then {{ to_bigint(
+                "coalesce(nullif(ltrim(replace(split_part(" ~ text ~ ", '.', 1), ',', ''), '0'), ''), '0')"
+            ) }}
+    end
+{%- endmacro %}
+
+{# A UUID in lower case, from a trimmed text: any 8-4-4-4-12 hex counts. #}
+{% macro to_uuid_text(text) -%}
+    case
+        when {{ matches(text, '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') }}
+            then {{ lower_ascii(text) }}
+    end
+{%- endmacro %}
+
+{# The date of three whole numbers; missing where the calendar has none. #}
+{% macro calendar_date(year, month, day) -%}
+    case
+        when
+            {{ year }} between 1 and 9999
+            and {{ month }} between 1 and 12
+            and {{ day }} between 1 and case
+                when {{ month }} in (4, 6, 9, 11) then 30
+                when {{ month }} <> 2 then 31
+                when {{ year }} % 4 <> 0 then 28
+                when {{ year }} % 100 = 0 and {{ year }} % 400 <> 0 then 28
+                else 29
+            end
+            then make_date(
+                cast({{ year }} as integer),
+                cast({{ month }} as integer),
+                cast({{ day }} as integer)
+            )
+    end
+{%- endmacro %}
+
+{# A date in ISO form, from a trimmed text. #}
+{% macro to_iso_date(text) -%}
+    case
+        when {{ matches(text, '^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}$') }}
+            then {{ calendar_date(
+                to_bigint("split_part(" ~ text ~ ", '-', 1)"),
+                to_bigint("split_part(" ~ text ~ ", '-', 2)"),
+                to_bigint("split_part(" ~ text ~ ", '-', 3)")
+            ) }}
+    end
+{%- endmacro %}
+
+{# A date as text, YYYY-MM-DD. #}
+{% macro iso_date_text(date) -%}
+    lpad(cast(extract(year from {{ date }}) as varchar), 4, '0')
+    || '-' || lpad(cast(extract(month from {{ date }}) as varchar), 2, '0')
+    || '-' || lpad(cast(extract(day from {{ date }}) as varchar), 2, '0')
+{%- endmacro %}
+
+{# A batch's name: 5 Nov 2016 (FileMaker Import). English, whatever the locale. #}
+{% macro batch_name(date) -%}
+    cast(extract(day from {{ date }}) as varchar)
+    || case extract(month from {{ date }})
+        {%- for month in ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] %}
+        when {{ loop.index }} then ' {{ month }} '
+        {%- endfor %}
+    end
+    || lpad(cast(extract(year from {{ date }}) as varchar), 4, '0')
+    || {{ text_literal(var('batch_name_suffix')) }}
+{%- endmacro %}

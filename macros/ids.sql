@@ -1,0 +1,41 @@
+{# The name-based UUID (RFC 9562, version 3) of a name in lower case, in the
+   namespace of this project. MD5 is what every engine and language has. #}
+{% macro name_based_uuid(name) -%}
+    {% set digest = md5_in_namespace(name) -%}
+    substr({{ digest }}, 1, 8)
+    || '-' || substr({{ digest }}, 9, 4)
+    || '-3' || substr({{ digest }}, 14, 3)
+    || '-' || translate(substr({{ digest }}, 17, 1), '0123456789abcdef', '89ab89ab89ab89ab')
+    || substr({{ digest }}, 18, 3)
+    || '-' || substr({{ digest }}, 21, 12)
+{%- endmacro %}
+
+{# MD5, in hex, of the namespace's sixteen bytes and the name's. #}
+{% macro md5_in_namespace(name) -%}
+    {{ return(adapter.dispatch('md5_in_namespace', 'image_linkage')(name)) }}
+{%- endmacro %}
+
+{% macro default__md5_in_namespace(name) -%}
+    md5(decode('545cf1367f554c098ccea53086e493a6', 'hex') || convert_to({{ name }}, 'UTF8'))
+{%- endmacro %}
+
+{% macro duckdb__md5_in_namespace(name) -%}
+    md5(unhex('545cf1367f554c098ccea53086e493a6') || encode({{ name }}))
+{%- endmacro %}
+
+{# The id that an image has by its FileMaker image id. #}
+{% macro image_id_by_filemaker_id(filemaker_id) -%}
+    {{ name_based_uuid("'image:' || " ~ filemaker_id) }}
+{%- endmacro %}
+
+{# The id that an image has by its record number. #}
+{% macro image_id_by_recid(recid) -%}
+    {{ name_based_uuid("'image:recid:' || cast(" ~ recid ~ " as varchar)") }}
+{%- endmacro %}
+
+{# The id of the batch of one patient and day, by FileMaker's patient id. #}
+{% macro image_batch_id(filemaker_patient_id, date) -%}
+    {{ name_based_uuid(
+        "'image_batch:' || " ~ filemaker_patient_id ~ " || ':' || " ~ iso_date_text(date)
+    ) }}
+{%- endmacro %}

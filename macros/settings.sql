@@ -1,0 +1,62 @@
+{# Settings that cannot be used end the build before anything is made. #}
+{% macro check_settings() %}
+    {% if var('filemaker_date_order') not in ['mdy', 'dmy', 'ymd'] %}
+        {{ unusable_setting('filemaker_date_order', 'is mdy, dmy or ymd') }}
+    {% endif %}
+    {% if var('unlinked_policy') not in ['report', 'copy'] %}
+        {{ unusable_setting('unlinked_policy', 'is report or copy') }}
+    {% endif %}
+    {% if not modules.re.match('([0-9]{4}-[0-9]{2}-[0-9]{2})?$', var('today') | string) %}
+        {{ unusable_setting('today', 'is a date, YYYY-MM-DD, or empty') }}
+    {% endif %}
+    {% if not image_extensions() %}
+        {{ unusable_setting('image_extensions', 'names at least one extension') }}
+    {% endif %}
+    {% do destination_key({}) %}
+{% endmacro %}
+
+{% macro unusable_setting(name, meaning) %}
+    {{ exceptions.raise_compiler_error(
+        "the var " ~ name ~ " cannot be used: it " ~ meaning ~ "; correct it in dbt_project.yml or in --vars"
+    ) }}
+{% endmacro %}
+
+{# The day after which a date is in the future, as an SQL date: the var `today`,
+   or the machine's local date. #}
+{% macro today() -%}
+    cast('{{ var("today") or modules.datetime.date.today().isoformat() }}' as date)
+{%- endmacro %}
+
+{# The extensions that count as images, in lower case, as an SQL list. #}
+{% macro image_extension_list() -%}
+    ({% for extension in image_extensions() %}{{ text_literal(extension) }}{{ ", " if not loop.last }}{% endfor %})
+{%- endmacro %}
+
+{# The var image_extensions, a list or a text with blanks, as a list. #}
+{% macro image_extensions() %}
+    {% set extensions = var('image_extensions') %}
+    {% if extensions is string %}
+        {% set extensions = extensions.replace(',', ' ').split() %}
+    {% endif %}
+    {{ return(extensions | map('lower') | list) }}
+{% endmacro %}
+
+{# The key of an image's copy, as an SQL text, by the var
+   destination_key_template. `fields` names a column for each of its fields. #}
+{% macro destination_key(fields) -%}
+    {% set known = ['patient_id', 'batch_id', 'recid', 'extension', 'captured_date', 'filemaker_id'] %}
+    {% set terms = [] %}
+    {% for part in modules.re.split('([{][^{}]*[}])', var('destination_key_template')) if part %}
+        {% if part[1:-1] in known and part[0] == '{' %}
+            {% do terms.append(fields.get(part[1:-1], "''")) %}
+        {% elif '{' in part or '}' in part %}
+            {{ unusable_setting('destination_key_template', 'has the fields {' ~ known | join('} {') ~ '} and no others') }}
+        {% else %}
+            {% do terms.append(text_literal(part)) %}
+        {% endif %}
+    {% endfor %}
+    {% if not terms %}
+        {{ unusable_setting('destination_key_template', 'is not empty') }}
+    {% endif %}
+    {{ return(terms | join(' || ')) }}
+{%- endmacro %}

@@ -1,0 +1,57 @@
+{# White space as the contract counts it: space, tab, LF, VT, FF, CR and the
+   no-break space U+00A0. #}
+{% macro white_space() -%}
+    ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160)
+{%- endmacro %}
+
+{# The text without the white space around it; missing where nothing is left. #}
+{% macro trimmed(text) -%}
+    nullif(trim(both {{ white_space() }} from {{ text }}), '')
+{%- endmacro %}
+
+{# A to Z in lower case and nothing else changed, so that engines with other
+   ideas of Unicode agree. #}
+{% macro lower_ascii(text) -%}
+    translate({{ text }}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')
+{%- endmacro %}
+
+{# Whether the text fits the pattern, which is anchored: ^…$. #}
+{% macro matches(text, pattern) -%}
+    {{ return(adapter.dispatch('matches', 'image_linkage')(text, pattern)) }}
+{%- endmacro %}
+
+{% macro default__matches(text, pattern) -%}
+    ({{ text }} ~ '{{ pattern }}')
+{%- endmacro %}
+
+{% macro duckdb__matches(text, pattern) -%}
+    regexp_full_match({{ text }}, '{{ pattern }}')
+{%- endmacro %}
+
+{# Every run that fits the pattern, replaced. #}
+{% macro replace_runs(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
+{%- endmacro %}
+
+{# The text as a bigint; missing where it is not 1 to 18 digits. #}
+{% macro to_bigint(text) -%}
+    cast(case when {{ matches(text, '^[0-9]{1,18}$') }} then {{ text }} end as bigint)
+{%- endmacro %}
+
+{# A text in the order of its code points, whatever the database's locale. #}
+{% macro by_code_point(text) -%}
+    {{ return(adapter.dispatch('by_code_point', 'image_linkage')(text)) }}
+{%- endmacro %}
+
+{% macro default__by_code_point(text) -%}
+    {{ text }} collate "C"
+{%- endmacro %}
+
+{% macro duckdb__by_code_point(text) -%}
+    {{ text }}
+{%- endmacro %}
+
+{# A var as an SQL text literal. #}
+{% macro text_literal(value) -%}
+    '{{ value | string | replace("'", "''") }}'
+{%- endmacro %}

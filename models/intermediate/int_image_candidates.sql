@@ -1,0 +1,201 @@
+-- One row per row of FileMaker's export, beside it all that Nexus, S3 and the
+-- other rows say about it. Nothing is decided here.
+
+with export_rows as (
+
+    select * from {{ ref('stg_filemaker_images') }}
+
+),
+
+objects as (
+
+    select * from {{ ref('stg_s3_objects') }} where recid is not null
+
+),
+
+nexus_patients as (
+
+    select * from {{ ref('stg_nexus_patients') }} where filemaker_patient_id is not null
+
+),
+
+nexus_batches as (
+
+    select * from {{ ref('stg_nexus_image_batches') }}
+
+),
+
+nexus_matches as (
+
+    select * from {{ ref('int_nexus_image_matches') }}
+
+),
+
+held_images as (
+
+    select recid from {{ ref('stg_held_images') }} where recid is not null
+
+),
+
+repeated_recids as (
+
+    select recid, count(*) as row_count
+    from export_rows
+    where recid is not null
+    group by recid
+    having count(*) > 1
+
+),
+
+repeated_filemaker_ids as (
+
+    select filemaker_id, count(*) as row_count
+    from export_rows
+    where filemaker_id is not null
+    group by filemaker_id
+    having count(*) > 1
+
+),
+
+file as (
+
+    select coalesce(max(case when has_export_date then 1 else 0 end), 0) = 1 as has_export_dates
+    from export_rows
+
+),
+
+patients as (
+
+    select
+        filemaker_patient_id,
+        count(distinct patient_id) as patient_count,
+        min({{ by_code_point('patient_id') }}) as patient_id
+    from nexus_patients
+    group by filemaker_patient_id
+
+),
+
+-- batches of an earlier import, of which new images become part
+reusable_batches as (
+
+    select
+        patient_id,
+        captured_date,
+        min({{ by_code_point('batch_id') }}) as batch_id
+    from nexus_batches
+    where import_source = {{ text_literal(var('import_source')) }}
+    group by patient_id, captured_date
+
+),
+
+patients_of_batches as (
+
+    select batch_id, min({{ by_code_point('patient_id') }}) as patient_id
+    from nexus_batches
+    where batch_id is not null
+    group by batch_id
+
+),
+
+repeated_objects as (
+
+    select recid, count(*) as object_count
+    from objects
+    group by recid
+    having count(*) > 1
+
+),
+
+single_objects as (
+
+    select objects.*
+    from objects
+    left join repeated_objects on repeated_objects.recid = objects.recid
+    where repeated_objects.recid is null
+
+),
+
+joined as (
+
+    select
+        export_rows.*,
+        coalesce(repeated_recids.row_count, 1) as recid_row_count,
+        coalesce(repeated_filemaker_ids.row_count, 1) as filemaker_id_row_count,
+        held_images.recid is not null as is_held_back,
+        not export_rows.has_export_date and file.has_export_dates as is_not_exported,
+        coalesce(patients.patient_count, 0) as patient_count,
+        case when patients.patient_count = 1 then patients.patient_id end as patient_id,
+        case
+            when single_objects.recid is not null then 1
+            else coalesce(repeated_objects.object_count, 0)
+        end as object_count,
+        single_objects.bucket as source_bucket,
+        single_objects."key" as source_key,
+        single_objects.name as original_filename,
+        single_objects.extension,
+        single_objects.size as source_size,
+        single_objects.etag as source_etag,
+        nexus_matches.recid is not null as is_in_nexus,
+        nexus_matches.image_id as nexus_image_id,
+        nexus_matches.batch_id as nexus_batch_id,
+        nexus_matches.s3_key as nexus_s3_key,
+        case
+            when export_rows.filemaker_id is not null
+                then {{ image_id_by_filemaker_id('export_rows.filemaker_id') }}
+            when export_rows.recid is not null
+                then {{ image_id_by_recid('export_rows.recid') }}
+        end as image_id
+    from export_rows
+    cross join file
+    left join repeated_recids on repeated_recids.recid = export_rows.recid
+    left join repeated_filemaker_ids
+        on repeated_filemaker_ids.filemaker_id = export_rows.filemaker_id
+    left join held_images on held_images.recid = export_rows.recid
+    left join patients on patients.filemaker_patient_id = export_rows.filemaker_patient_id
+    left join repeated_objects on repeated_objects.recid = export_rows.recid
+    left join single_objects on single_objects.recid = export_rows.recid
+    left join nexus_matches on nexus_matches.recid = export_rows.recid
+
+),
+
+with_batches as (
+
+    select
+        joined.*,
+        patients_of_batches.patient_id as nexus_patient_id,
+        case
+            when joined.patient_id is not null and joined.filemaker_date is not null
+                then coalesce(
+                    reusable_batches.batch_id,
+                    {{ image_batch_id('joined.filemaker_patient_id', 'joined.filemaker_date') }}
+                )
+        end as batch_id
+    from joined
+    left join reusable_batches
+        on
+            reusable_batches.patient_id = joined.patient_id
+            and reusable_batches.captured_date = joined.filemaker_date
+    left join patients_of_batches on patients_of_batches.batch_id = joined.nexus_batch_id
+
+),
+
+final as (
+
+    select
+        *,
+        case
+            when batch_id is not null and object_count = 1
+                then {{ destination_key({
+                    'patient_id': 'patient_id',
+                    'batch_id': 'batch_id',
+                    'recid': 'cast(recid as varchar)',
+                    'extension': 'extension',
+                    'captured_date': iso_date_text('filemaker_date'),
+                    'filemaker_id': "coalesce(filemaker_id, '')",
+                }) }}
+        end as destination_key
+    from with_batches
+
+)
+
+select * from final

@@ -1,0 +1,109 @@
+-- One row per order that the export's dates could be in, with what speaks
+-- against it. Records are created one after the other, so dates do not go back
+-- as record numbers rise.
+{%- set configured = var('filemaker_date_order') %}
+
+with export_rows as (
+
+    select * from {{ ref('stg_filemaker_images') }} where has_date
+
+),
+
+readings as (
+
+    {% for order in ['mdy', 'dmy', 'ymd'] -%}
+    {{ "union all" if not loop.first }}
+    select
+        '{{ order }}' as date_order,
+        recid,
+        date_as_{{ order }} as date_read,
+        date_as_{{ order }} is null
+        and (date_as_mdy is not null or date_as_dmy is not null or date_as_ymd is not null)
+            as is_impossible,
+        date_as_{{ order }} is not null
+        and (date_as_{{ configured }} is null or date_as_{{ order }} <> date_as_{{ configured }})
+            as is_read_otherwise
+    from export_rows
+    {% endfor %}
+),
+
+-- rows that share a record number are taken in the order of their dates
+readable as (
+
+    select
+        date_order,
+        date_read,
+        lag(date_read) over (partition by date_order order by recid, date_read) as date_before
+    from readings
+    where date_read is not null and recid is not null
+
+),
+
+steps as (
+
+    select date_order, count(*) as steps_back
+    from readable
+    where date_read < date_before
+    group by date_order
+
+),
+
+counted as (
+
+    select
+        date_order,
+        count(date_read) as readable_dates,
+        sum(case when is_impossible then 1 else 0 end) as impossible_dates,
+        sum(case when date_read > {{ today() }} then 1 else 0 end) as future_dates,
+        sum(case when extract(isodow from date_read) in (6, 7) then 1 else 0 end) as weekend_dates,
+        sum(case when is_read_otherwise then 1 else 0 end) as dates_read_otherwise
+    from readings
+    group by date_order
+
+),
+
+misfits as (
+
+    select
+        counted.*,
+        coalesce(steps.steps_back, 0) as steps_back,
+        impossible_dates + future_dates + coalesce(steps.steps_back, 0) as misfits
+    from counted
+    left join steps on steps.date_order = counted.date_order
+
+),
+
+judged as (
+
+    select
+        misfits.*,
+        case
+            when misfits.date_order = configured.date_order then 'configured'
+            when misfits.misfits * 2 <= configured.misfits and configured.misfits - misfits.misfits >= 3
+                then 'contradicts the configured order'
+            when misfits.dates_read_otherwise = 0 then 'reads no date otherwise'
+            when configured.misfits * 2 <= misfits.misfits and misfits.misfits - configured.misfits >= 3
+                then 'ruled out'
+            else 'undecided'
+        end as verdict
+    from misfits
+    inner join misfits as configured on configured.date_order = '{{ configured }}'
+
+),
+
+final as (
+
+    select
+        date_order,
+        verdict,
+        cast(readable_dates as bigint) as readable_dates,
+        cast(impossible_dates as bigint) as impossible_dates,
+        cast(future_dates as bigint) as future_dates,
+        cast(steps_back as bigint) as steps_back,
+        cast(misfits as bigint) as misfits,
+        cast(weekend_dates as bigint) as weekend_dates
+    from judged
+
+)
+
+select * from final

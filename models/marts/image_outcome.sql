@@ -1,0 +1,82 @@
+-- One row per row of FileMaker's export, with its one outcome. This is the one
+-- place where an outcome is decided: every report selects from it.
+
+with candidates as (
+
+    select * from {{ ref('int_image_candidates') }}
+
+),
+
+-- the first reason that applies, in the order of the contract
+decided as (
+
+    select
+        *,
+        case
+            when recid is null then 'invalid_recid'
+            when recid_row_count > 1 then 'duplicate_recid'
+            when filemaker_id_row_count > 1 then 'duplicate_filemaker_id'
+            when is_in_nexus then 'already_linked'
+            when is_held_back then 'held_back'
+            when is_not_exported then 'not_exported'
+            when not has_patient_id then 'missing_patient_id'
+            when filemaker_patient_id is null then 'invalid_patient_id'
+            when not has_date then 'missing_date'
+            when filemaker_date is null then 'invalid_date'
+            when filemaker_date > {{ today() }} then 'future_date'
+            when patient_count = 0 then 'patient_not_found'
+            when patient_count > 1 then 'ambiguous_patient'
+            when object_count = 0 then 'missing_object'
+            when object_count > 1 then 'ambiguous_object'
+            when {{ lower_ascii('extension') }} not in {{ image_extension_list() }}
+                then 'unsupported_file_type'
+            when source_size = 0 then 'empty_object'
+            else 'linked'
+        end as decision
+    from candidates
+
+),
+
+classified as (
+
+    select
+        *,
+        case when decision in ('linked', 'already_linked') then decision else 'skipped' end
+            as outcome
+    from decided
+
+),
+
+final as (
+
+    select
+        recid_text as recid,
+        case when outcome = 'already_linked' then nexus_image_id else image_id end as image_id,
+        outcome,
+        case when outcome = 'skipped' then decision end as reason,
+        case when outcome = 'already_linked' then nexus_patient_id else patient_id end as patient_id,
+        case when outcome = 'already_linked' then nexus_batch_id else batch_id end as batch_id,
+        case when outcome = 'already_linked' then nexus_s3_key else destination_key end as s3_key,
+        recid as recid_number,
+        id_contact_text as id_contact,
+        filemaker_patient_id,
+        date_text as "date",
+        filemaker_date,
+        type_text as "type",
+        category,
+        filemaker_id,
+        recid_row_count,
+        filemaker_id_row_count,
+        patient_count,
+        object_count,
+        source_bucket,
+        source_key,
+        source_etag,
+        source_size,
+        original_filename,
+        extension
+    from classified
+
+)
+
+select * from final

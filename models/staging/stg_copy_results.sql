@@ -1,0 +1,30 @@
+-- One row per outcome that a copy run wrote down.
+
+with source as (
+
+    select * from {{ ref('copy_results') }}
+
+),
+
+final as (
+
+    select
+        run_id,
+        recorded_at,
+        lower({{ trimmed('image_id') }}) as image_id,
+        source_bucket,
+        source_key,
+        source_etag,
+        destination_bucket,
+        destination_key,
+        destination_etag,
+        {{ to_bigint('size') }} as size,
+        outcome,
+        {{ to_bigint('attempts') }} as attempts,
+        error,
+        outcome in ('copied', 'already_present') as is_verified
+    from source
+
+)
+
+select * from final

@@ -1,0 +1,108 @@
+-- One row per row of FileMaker's export. Every text stays as it came; beside it
+-- stands what could be read from it, missing where that is nothing.
+{%- set date_orders = ['mdy', 'dmy', 'ymd'] %}
+
+with source as (
+
+    select * from {{ ref('filemaker_images_metadata') }}
+
+),
+
+renamed as (
+
+    select
+        nullif(recid, '') as recid_text,
+        nullif("id_Contact", '') as id_contact_text,
+        nullif("date", '') as date_text,
+        nullif("Type", '') as type_text,
+        {{ trimmed('recid') }} as recid_trimmed,
+        {{ trimmed('"id_Contact"') }} as id_contact_trimmed,
+        {{ trimmed('"date"') }} as date_trimmed,
+        {{ trimmed('"Type"') }} as category,
+        {{ trimmed('id') }} as id_trimmed,
+        {{ trimmed('"fileName"') }} as file_name_trimmed,
+        {{ trimmed('"NexusExportDate"') }} is not null as has_export_date
+    from source
+
+),
+
+-- one or two digits for day and month, four for the year, split by / - or .
+date_split as (
+
+    select
+        *,
+        translate(date_trimmed, '-.', '//') as date_slashed,
+        coalesce({{ matches('date_trimmed', '^[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}$') }}, false)
+            as is_year_last,
+        coalesce({{ matches('date_trimmed', '^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}$') }}, false)
+            as is_year_first
+    from renamed
+
+),
+
+date_parts as (
+
+    select
+        *,
+        {% for part in [1, 2, 3] -%}
+        cast(
+            case when is_year_last or is_year_first then split_part(date_slashed, '/', {{ part }}) end
+            as integer
+        ) as date_part_{{ part }}{{ "," if not loop.last }}
+        {% endfor %}
+    from date_split
+
+),
+
+typed as (
+
+    select
+        *,
+        {{ to_recid('recid_trimmed') }} as recid_number,
+        {{ to_uuid_text('id_contact_trimmed') }} as filemaker_patient_id,
+        {{ to_uuid_text('id_trimmed') }} as filemaker_id,
+        case
+            when is_year_last
+                then {{ calendar_date('date_part_3', 'date_part_1', 'date_part_2') }}
+        end as date_as_mdy,
+        case
+            when is_year_last
+                then {{ calendar_date('date_part_3', 'date_part_2', 'date_part_1') }}
+        end as date_as_dmy,
+        case
+            when is_year_first
+                then {{ calendar_date('date_part_1', 'date_part_2', 'date_part_3') }}
+        end as date_as_ymd,
+        case
+            when {{ matches('file_name_trimmed', '^(.|\\n|\\r)*[.][A-Za-z0-9]{1,5}$') }}
+                then {{ lower_ascii("reverse(split_part(reverse(file_name_trimmed), '.', 1))") }}
+        end as file_name_extension
+    from date_parts
+
+),
+
+final as (
+
+    select
+        recid_text,
+        -- a record's number is a positive one
+        case when recid_number > 0 then recid_number end as recid,
+        id_contact_text,
+        id_contact_trimmed is not null as has_patient_id,
+        filemaker_patient_id,
+        date_text,
+        date_trimmed is not null as has_date,
+        date_as_{{ var('filemaker_date_order') }} as filemaker_date,
+        {% for order in date_orders -%}
+        date_as_{{ order }},
+        {% endfor -%}
+        type_text,
+        category,
+        filemaker_id,
+        file_name_extension,
+        has_export_date
+    from typed
+
+)
+
+select * from final

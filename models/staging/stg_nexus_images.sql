@@ -1,0 +1,33 @@
+-- One row per image that Nexus holds. Nexus keeps FileMaker's image id or its
+-- record number in one column, by the application's choice.
+
+with source as (
+
+    select * from {{ ref('nexus_images') }}
+
+),
+
+trimmed as (
+
+    select
+        lower({{ trimmed('id') }}) as image_id,
+        lower({{ trimmed('batch_id') }}) as batch_id,
+        {{ trimmed('filemaker_id') }} as filemaker_id_text,
+        nullif(s3_key, '') as s3_key
+    from source
+
+),
+
+final as (
+
+    select
+        image_id,
+        batch_id,
+        s3_key,
+        {{ to_uuid_text('filemaker_id_text') }} as filemaker_id,
+        {{ to_recid('filemaker_id_text') }} as recid
+    from trimmed
+
+)
+
+select * from final

@@ -1,0 +1,21 @@
+-- One row per reason for which a row is skipped or an object stays unmatched.
+
+with source as (
+
+    select * from {{ ref('reasons') }}
+
+),
+
+final as (
+
+    select
+        applies_to,
+        {{ to_bigint('reason_order') }} as reason_order,
+        reason,
+        meaning,
+        what_to_do
+    from source
+
+)
+
+select * from final
