@@ -25,7 +25,7 @@
                 {% do failed.append(result.node.unique_id) %}
             {% endif %}
             {% if result.status in ['fail', 'warn'] and result.node.config.meta.get('sentence') %}
-                {% for row in run_query("select sentence from (" ~ result.node.compiled_code ~ ") as findings") %}
+                {% for row in run_query("select sentence from (" ~ result.node.compiled_code ~ ") as findings limit 5") %}
                     {% do log(row['sentence'], info=true) %}
                 {% endfor %}
             {% endif %}
