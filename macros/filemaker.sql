@@ -38,14 +38,15 @@
     end
 {%- endmacro %}
 
-{# A date in ISO form, from a trimmed text. #}
-{% macro to_iso_date(text) -%}
+{# A date written year, month, day, from a trimmed text. #}
+{% macro to_date(text) -%}
+    {% set parts = "translate(" ~ text ~ ", '/.', '--')" -%}
     case
-        when {{ matches(text, '^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}$') }}
+        when {{ matches(text, '^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}$') }}
             then {{ calendar_date(
-                to_bigint("split_part(" ~ text ~ ", '-', 1)"),
-                to_bigint("split_part(" ~ text ~ ", '-', 2)"),
-                to_bigint("split_part(" ~ text ~ ", '-', 3)")
+                to_bigint("split_part(" ~ parts ~ ", '-', 1)"),
+                to_bigint("split_part(" ~ parts ~ ", '-', 2)"),
+                to_bigint("split_part(" ~ parts ~ ", '-', 3)")
             ) }}
     end
 {%- endmacro %}

@@ -1,14 +1,16 @@
-{# Before anything runs: settings are checked, DuckDB's memory is bounded, folders
-   that hold records are made private, and before a whole build the manifest of
-   the last one is taken away, so that a build that is killed leaves none. #}
+{# Before anything runs: DuckDB's memory is bounded, folders that hold records are
+   made private, before a whole build the manifest of the last one is taken away,
+   so that a build that is killed leaves none, and settings are checked. #}
 {% macro before_materialization() %}
     {% if execute %}
-        {% do check_settings() %}
         {% if target.type == 'duckdb' %}
             {% do run_query("set global memory_limit = '" ~ var('duckdb_memory_limit') ~ "'") %}
-            {% set call = "files.prepare(connection, whole_build=" ~ ("True" if is_whole_build(selected_resources) else "False") ~ ")" %}
+            {% set folders = [flags.TARGET_PATH or 'target', flags.LOG_PATH] %}
+            {% set call = "files.prepare(connection, " ~ (folders | tojson) ~ ", whole_build="
+                ~ is_whole_build(selected_resources) ~ ")" %}
             {% call statement('prepare', language='python') %}{{ python_model(call) }}{% endcall %}
         {% endif %}
+        {% do check_settings() %}
     {% endif %}
 {% endmacro %}
 
@@ -30,7 +32,7 @@
                 {% endfor %}
             {% endif %}
         {% endfor %}
-        {% if target.type == 'duckdb' and (failed or is_whole_build(run_nodes)) %}
+        {% if target.type == 'duckdb' and (failed or is_whole_build(run_nodes)) and not flags.EMPTY %}
             {% set call = "files.take_manifest_away()" if failed else "files.write_manifest(connection, "
                 ~ (ref_relation('copy_manifest') | tojson) ~ ")" %}
             {% call statement('manifest', language='python') %}{{ python_model(call) }}{% endcall %}
@@ -41,7 +43,7 @@
 
 {# Whether these nodes are all that `dbt build` has to make and to test. #}
 {% macro is_whole_build(unique_ids) %}
-    {% if flags.WHICH != 'build' or flags.EMPTY %}
+    {% if flags.WHICH != 'build' %}
         {{ return(false) }}
     {% endif %}
     {% for node in graph.nodes.values() %}

@@ -6,7 +6,7 @@
     {% if var('unlinked_policy') not in ['report', 'copy'] %}
         {{ unusable_setting('unlinked_policy', 'is report or copy') }}
     {% endif %}
-    {% if not modules.re.match('([0-9]{4}-[0-9]{2}-[0-9]{2})?$', var('today') | string) %}
+    {% if var('today') and not is_iso_date(var('today') | string) %}
         {{ unusable_setting('today', 'is a date, YYYY-MM-DD, or empty') }}
     {% endif %}
     {% if not image_extensions() %}
@@ -16,9 +16,20 @@
 {% endmacro %}
 
 {% macro unusable_setting(name, meaning) %}
-    {{ exceptions.raise_compiler_error(
+    {% if execute %}{{ exceptions.raise_compiler_error(
         "the var " ~ name ~ " cannot be used: it " ~ meaning ~ "; correct it in dbt_project.yml or in --vars"
-    ) }}
+    ) }}{% endif %}
+{% endmacro %}
+
+{# Whether a text is a date of the calendar, YYYY-MM-DD. #}
+{% macro is_iso_date(text) %}
+    {% if not modules.re.match('[0-9]{4}-[0-9]{2}-[0-9]{2}$', text) %}
+        {{ return(false) }}
+    {% endif %}
+    {% set year, month, day = text.split('-') | map('int') | list %}
+    {% set leap = 1 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 0 %}
+    {% set days = [31, 28 + leap, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] %}
+    {{ return(year >= 1 and 1 <= month <= 12 and 1 <= day <= days[month - 1]) }}
 {% endmacro %}
 
 {# The day after which a date is in the future, as an SQL date: the var `today`,

@@ -62,7 +62,6 @@ object_figures as (
 
     select
         coalesce(sum(object_count), 0) as objects,
-        coalesce(sum(case when outcome = 'linked' then object_count end), 0) as linked_objects,
         coalesce(sum(case when outcome = 'already_linked' then object_count end), 0)
             as already_linked_objects,
         coalesce(sum(case when outcome = 'unmatched' then object_count end), 0)
@@ -86,7 +85,7 @@ figures as (
     select '{{ metric }}' as metric, {{ metric }} as metric_value from row_figures
     union all
     {% endfor -%}
-    {% for metric in ['objects', 'linked_objects', 'already_linked_objects', 'unmatched_objects'] -%}
+    {% for metric in ['objects', 'already_linked_objects', 'unmatched_objects'] -%}
     select '{{ metric }}' as metric, {{ metric }} as metric_value from object_figures
     union all
     {% endfor -%}

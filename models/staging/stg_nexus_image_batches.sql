@@ -24,7 +24,7 @@ final as (
         batch_id,
         patient_id,
         batch_name,
-        {{ to_iso_date('captured_date_text') }} as captured_date,
+        {{ to_date('captured_date_text') }} as captured_date,
         import_source
     from trimmed
 

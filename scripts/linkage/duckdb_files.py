@@ -11,22 +11,28 @@ from linkage.errors import UnusableInput
 from linkage.files import sync_folder
 from linkage.seeds import PROJECT_ROOT
 
-DIALECT = "header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
+DIALECT = (
+    "header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
+)
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, whole_build: bool) -> None:
-    """Keep what dbt and DuckDB write from other users, and take the manifest away before a `whole_build`."""
+def prepare(connection: duckdb.DuckDBPyConnection, folders: list[str], whole_build: bool) -> None:
+    """Keep what dbt and DuckDB write from other users, and take the manifest away before a `whole_build`.
+
+    `folders` are dbt's own, absolute or relative to the project root; the
+    database's folder is made private with them, unless it is the project root.
+    """
     os.umask(0o077)
-    warehouse = connection.execute("select path from duckdb_databases() where database_name = current_database()")
-    (path,) = warehouse.fetchone() or (None,)
-    folders = {PROJECT_ROOT / "target", PROJECT_ROOT / "logs"}
-    if path and Path(path).resolve().parent != PROJECT_ROOT:
-        folders.add(Path(path).resolve().parent)
-    for folder in folders:
-        if folder.is_dir():
+    private = [PROJECT_ROOT / folder for folder in folders]
+    (database,) = connection.execute(
+        "select path from duckdb_databases() where database_name = current_database()"
+    ).fetchone()
+    if database:
+        Path(database).chmod(0o600)
+        private.append(Path(database).resolve().parent)
+    for folder in private:
+        if folder.is_dir() and folder != PROJECT_ROOT:
             folder.chmod(0o700)
-    if path:
-        Path(path).chmod(0o600)
     if whole_build:
         manifest_path().unlink(missing_ok=True)
 
@@ -88,9 +94,9 @@ def load_seed(connection: duckdb.DuckDBPyConnection, path: str, relation: str, c
 def read_header(path: Path) -> list[str]:
     """The names in a CSV file's first line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             header = next(csv.reader(file, strict=True), None)
-    except (UnicodeDecodeError, csv.Error):
+    except csv.Error:
         header = None
     if not header:
         raise UnusableInput(f"{path.name} has no header in line 1; make it again with its script")

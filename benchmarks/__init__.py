@@ -1,0 +1,1 @@
+"""Benchmarks: commands, never timed tests. `make bench` runs all of them."""

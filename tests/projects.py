@@ -1,0 +1,154 @@
+"""dbt, as tests call it: on a data folder, with everything it writes in a temporary folder."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import chdir
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.cli.main import dbtRunner
+
+from linkage.seeds import PROJECT_ROOT, SEED_COLUMNS, make_missing_seeds
+
+DBT = Path(sys.executable).with_name("dbt")
+
+
+@dataclass
+class Project:
+    """One place to run dbt in: `data` is the data folder, `work` holds all that dbt writes."""
+
+    data: Path
+    work: Path
+    root: Path = PROJECT_ROOT
+    linkage_data: str | None = None
+    variables: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for folder in (self.work, self.work / "profiles"):
+            folder.mkdir(exist_ok=True)
+        shutil.copy(PROJECT_ROOT / "profiles.yml.example", self.work / "profiles" / "profiles.yml")
+
+    @property
+    def manifest(self) -> Path:
+        return self.work / "manifest.csv"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "LINKAGE_DATA": self.linkage_data or str(self.data),
+            "LINKAGE_WAREHOUSE": str(self.work / "warehouse.duckdb"),
+            "MANIFEST_PATH": str(self.manifest),
+            "DBT_PROFILES_DIR": str(self.work / "profiles"),
+            "DBT_TARGET_PATH": str(self.work / "target"),
+            "DBT_LOG_PATH": str(self.work / "logs"),
+        }
+
+    def dbt(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run dbt as a command; its output is in `stdout`, uncoloured."""
+        variables = ["--vars", json.dumps(self.variables)] if self.variables else []
+        return subprocess.run(
+            [DBT, "--no-use-colors", *arguments, *variables],
+            check=False,
+            cwd=self.root,
+            env=os.environ | self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+
+    def query(self, sql: str) -> list[tuple]:
+        with duckdb.connect(str(self.work / "warehouse.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def mart(self, name: str, columns: tuple[str, ...]) -> list[tuple]:
+        selected = ", ".join(f'"{column}"' for column in columns)
+        return self.query(f"select {selected} from {name}")
+
+
+@dataclass
+class Ended:
+    """How a dbt command ended, and all that it said."""
+
+    success: bool
+    text: str
+
+
+class InProcess:
+    """dbt in this process, on one data folder whose files change: it parses the project once."""
+
+    def __init__(self, project: Project):
+        self.project = project
+        self.said: list[str] = []
+        parser = dbtRunner()
+        parsed = self.invoke(parser, ["parse", "--no-partial-parse"])
+        assert parsed.success, parsed.exception
+        self.runner = dbtRunner(manifest=parsed.result, callbacks=[self.hear])
+
+    def hear(self, event):
+        if event.info.level in ("info", "warn", "error"):
+            self.said.append(event.info.msg)
+
+    def invoke(self, runner, arguments):
+        os.environ.update(self.project.environment)
+        with chdir(PROJECT_ROOT):
+            result = runner.invoke(["--quiet", *arguments])
+        # let go of the database, as a command does when it ends
+        if environment := DuckDBConnectionManager._ENV:
+            environment.close()
+        return result
+
+    def __call__(self, *arguments: str, variables: dict | None = None) -> Ended:
+        self.said.clear()
+        result = self.invoke(self.runner, [*arguments, "--vars", json.dumps(variables or {})])
+        return Ended(result.success, "\n".join([*self.said, str(result.exception or "")]))
+
+
+def write_seed(folder: Path, seed: str, rows: list[dict], **text) -> Path:
+    """Write one seed of a data folder; columns that a row lacks are empty."""
+    path = folder / f"{seed}.csv"
+    with path.open("w", encoding="utf-8", newline="", **text) as file:
+        writer = csv.DictWriter(file, SEED_COLUMNS[seed], restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def uuid(number: int) -> str:
+    """A UUID as FileMaker writes one."""
+    return f"{number:08X}-0000-FFFF-9999-0123456789AB"
+
+
+def write_clinic(folder: Path, dates: list[str], prefix: str = "filemaker-import/images-bulk-dump/") -> None:
+    """Write a data folder with one linkable image per date, of one patient."""
+    make_missing_seeds(folder)
+    write_seed(
+        folder,
+        "filemaker_images_metadata",
+        [
+            {
+                "recid": n,
+                "id_Contact": uuid(1),
+                "date": date,
+                "Type": "Dorsal",
+                "id": uuid(1000 + n),
+                "fileName": f"{n}.jpg",
+            }
+            for n, date in enumerate(dates, 1)
+        ],
+    )
+    write_seed(
+        folder,
+        "s3_inventory",
+        [
+            {"bucket": "clinic", "key": f"{prefix}{n}.jpg", "size": 10, "etag": f"{n:032x}"}
+            for n in range(1, len(dates) + 1)
+        ],
+    )
+    write_seed(folder, "nexus_patients", [{"patient_id": "n-1", "filemaker_id": uuid(1)}])
