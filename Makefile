@@ -31,7 +31,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 bench: setup  ## how fast, against plain ways of doing the same
-	$(BIN)/python -m benchmarks
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks
 
 lock: setup  ## pin again what requirements*.in ask for; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --upgrade -q \

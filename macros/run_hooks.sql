@@ -34,7 +34,7 @@
         {% endfor %}
         {% if target.type == 'duckdb' and (failed or is_whole_build(run_nodes)) and not flags.EMPTY %}
             {% set call = "files.take_manifest_away()" if failed else "files.write_manifest(connection, "
-                ~ (ref_relation('copy_manifest') | tojson) ~ ")" %}
+                ~ (relation_of('copy_manifest') | tojson) ~ ")" %}
             {% call statement('manifest', language='python') %}{{ python_model(call) }}{% endcall %}
             {% do log(python_answer(), info=true) %}
         {% endif %}
@@ -55,6 +55,6 @@
 {% endmacro %}
 
 {# A model's table, for hooks, which have no ref of their own at parse time. #}
-{% macro ref_relation(name) %}
+{% macro relation_of(name) %}
     {{ return(graph.nodes['model.image_linkage.' ~ name].relation_name) }}
 {% endmacro %}

@@ -33,7 +33,7 @@ def s3_client(**config: Any) -> Any:
     Profile, region, endpoint and credentials are the AWS SDK's own settings
     (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3` …).
     """
-    return boto3.session.Session().client("s3", config=Config(connect_timeout=10, **config))
+    return boto3.session.Session().client("s3", config=Config(**{"connect_timeout": 10, **config}))
 
 
 @contextmanager

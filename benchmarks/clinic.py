@@ -1,0 +1,83 @@
+"""How long one clinic takes from export to verified copies, beside a plain loop of HEAD and COPY per image."""
+
+import csv
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from benchmarks.processes import timed
+from demo.clinic import DUMP, EXPORT_NAME, draw_objects, make_clinic, upload, write_records
+from demo.servers import client, s3_server
+from linkage.seeds import PROJECT_ROOT
+
+BUCKET = "clinic"
+
+
+def main() -> None:
+    """Run the four steps on the synthetic clinic against SeaweedFS, then the plain loop; print the figures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = folder / "data"
+        clinic = make_clinic()
+        data.mkdir()
+        write_records(clinic, data)
+        draw_objects(clinic.objects, folder / "bucket")
+        (folder / "store").mkdir()
+        with s3_server(folder / "store") as servers:
+            s3 = client(servers)
+            s3.create_bucket(Bucket=BUCKET)
+            upload(s3, BUCKET, folder / "bucket")
+            environment = servers | {
+                "LINKAGE_DATA": str(data),
+                "LINKAGE_WAREHOUSE": str(folder / "image_linkage.duckdb"),
+                "MANIFEST_PATH": str(folder / "manifest.csv"),
+                "DBT_TARGET_PATH": str(folder / "target"),
+                "DBT_LOG_PATH": str(folder / "logs"),
+            }
+            print(f"\nClinic: {len(clinic.rows):,} export rows, {len(clinic.objects):,} objects, SeaweedFS; one run")
+            total = 0.0
+            for title, *command in (
+                ("convert", sys.executable, "scripts/convert_fm_tab_to_csv.py", str(data / EXPORT_NAME)),
+                ("list", sys.executable, "scripts/list_s3_objects.py", f"s3://{BUCKET}/{DUMP}"),
+                ("dbt build", str(Path(sys.executable).with_name("dbt")), "build"),
+                ("copy", sys.executable, "scripts/copy_objects.py", str(folder / "manifest.csv")),
+            ):
+                figures = timed(command, environment, str(PROJECT_ROOT))
+                total += figures.wall
+                print(f"{title:26}{'wall s':>8}{figures.wall:8.1f}")
+            print(f"{'all four':26}{'wall s':>8}{total:8.1f}   (under 60)")
+            seconds, copies = plain_loop(s3, folder / "manifest.csv")
+            print(f"{'plain loop, copy only':26}{'wall s':>8}{seconds:8.1f}   ({copies:,} images, HEAD and COPY each)")
+            copy_seconds = figures.wall
+            print(f"{'plain loop / copy':26}{'':8}{seconds / copy_seconds:8.1f}")
+
+
+def plain_loop(s3: Any, manifest: Path) -> tuple[float, int]:
+    """Copy each object of a manifest to another place, one after the other; seconds and how many.
+
+    Nothing is conditional, verified, retried or written down.
+    """
+    with manifest.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    started = time.perf_counter()
+    for row in rows:
+        key = f"plain-loop/{row['destination_key']}"
+        try:
+            s3.head_object(Bucket=row["destination_bucket"], Key=key)
+        except ClientError:
+            s3.copy_object(
+                Bucket=row["destination_bucket"],
+                Key=key,
+                CopySource={"Bucket": row["source_bucket"], "Key": row["source_key"]},
+            )
+    return time.perf_counter() - started, len(rows)
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    main()

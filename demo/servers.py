@@ -1,0 +1,176 @@
+"""A real S3 server (SeaweedFS) for the demo, the tests and the benchmarks."""
+
+import contextlib
+import ctypes
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+STARTS = 3
+READY_SECONDS = 30
+STOP_SECONDS = 5
+SERVICES = ("s3", "filer", "master", "volume", "admin")
+DIE_WITH_PARENT = 1  # Linux: PR_SET_PDEATHSIG
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Run SeaweedFS on 127.0.0.1, its data in `folder`; yields the environment of its clients.
+
+    The environment is this process's, without what it says about AWS and
+    proxies, and with the server's `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`,
+    `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`. The keys are new each time, and
+    nobody gets in without them. The server has ended when the context has.
+
+    Raises RuntimeError where it does not start; its log is `folder/weed.log`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    key, secret = secrets.token_hex(10), secrets.token_hex(20)
+    identity = {
+        "name": "clinic",
+        "credentials": [{"accessKey": key, "secretKey": secret}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    settings = folder / "s3.json"
+    settings.touch(mode=0o600)
+    settings.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
+    for _ in range(STARTS):
+        ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        environment = client_environment(f"http://127.0.0.1:{ports['s3']}", key, secret)
+        with weed(folder, settings, ports) as process:
+            if answers(process, environment):
+                yield environment
+                return
+    raise RuntimeError(f"SeaweedFS did not start in {STARTS} attempts; see {folder / 'weed.log'}")
+
+
+@contextlib.contextmanager
+def weed(folder: Path, settings: Path, ports: dict[str, int]) -> Iterator[subprocess.Popen[bytes]]:
+    """The server's process; ended with the context, whatever happens in it."""
+    command = [
+        str(Path(sys.executable).with_name("weed")),
+        "-logtostderr=true",
+        "mini",
+        f"-dir={folder}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",  # it listens on every address otherwise
+        f"-s3.config={settings}",  # and lets everyone in
+        *(f"-{service}.port={port}" for service, port in ports.items()),
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-webdav=false",
+        "-admin.ui=false",
+        "-master.telemetry=false",
+    ]
+    with (folder / "weed.log").open("ab") as log:
+        # A process group of its own: Ctrl-C ends the copying, and the server after it.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run yet)
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for service, port in ports.items():  # it leaves some of its sockets behind
+            for name in (f"{service}-{port}", f"{service}-grpc-{port + 10_000}"):
+                Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)
+
+
+def die_with_parent() -> None:
+    """Have this process killed when its parent dies, even by `kill -9`."""
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+
+
+def free_ports(count: int) -> list[int]:
+    """`count` free ports p whose p + 10000, which SeaweedFS takes for gRPC, is free as well.
+
+    All lie below the ports that the system gives to outgoing connections.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(10_000, 22_000)
+        if not any(other % 10_000 == port % 10_000 for other in ports) and is_free(port) and is_free(port + 10_000):
+            ports.append(port)
+    return ports
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1."""
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def client_environment(endpoint: str, key: str, secret: str) -> dict[str, str]:
+    """The environment in which the AWS SDK talks to this endpoint, and to nothing else."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AWS_") and not name.lower().endswith("_proxy")
+    }
+    return {
+        **kept,
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def client(environment: dict[str, str]) -> Any:
+    """An S3 client for the server whose environment this is; no other setting reaches it."""
+    return boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=environment["AWS_REGION"],
+        config=Config(max_pool_connections=32, connect_timeout=2, proxies={}),
+    )
+
+
+def answers(process: subprocess.Popen[bytes], environment: dict[str, str]) -> bool:
+    """Wait until the server answers to its keys; False where it has ended or does not.
+
+    Only this server knows the keys: another one that has taken the port refuses them.
+    """
+    s3 = client(environment)
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            s3.list_buckets()
+        except (BotoCoreError, ClientError):
+            time.sleep(0.1)
+        else:
+            return True
+    return False

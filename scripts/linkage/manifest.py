@@ -1,0 +1,159 @@
+"""The copy manifest: read as a stream, and refused as a whole where it must not be copied."""
+
+import codecs
+import csv
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
+
+from linkage.errors import UnusableInput
+
+COLUMNS = (
+    "image_id", "source_bucket", "source_key", "source_etag", "source_size", "destination_bucket", "destination_key",
+)  # fmt: skip
+RECORD_NAME = re.compile(r"[0-9]+\.[^/.]+\Z")
+
+
+class ManifestRow(NamedTuple):
+    """One object to copy (§8); the size in bytes, the etag without quote marks."""
+
+    image_id: str
+    source_bucket: str
+    source_key: str
+    source_etag: str
+    source_size: int
+    destination_bucket: str
+    destination_key: str
+
+
+@dataclass
+class Summary:
+    """What a checked manifest holds."""
+
+    rows: int = 0
+    buckets: set[str] = field(default_factory=set)
+
+
+def check_manifest(manifest: BinaryIO, source_prefix: str) -> Summary:
+    """Read all of `manifest` and refuse it where one row must not be copied.
+
+    A destination may stand there once only, and may neither lie under the
+    prefix of a source object of its bucket (which the object itself does), nor
+    under `source_prefix` in any bucket. Keys are compared as they are and
+    folded, for some stores fold them.
+
+    Raises UnusableInput with the line.
+    """
+    summary = Summary()
+    dumps: set[tuple[str, str]] = set()
+    for _, row in read_manifest(manifest):
+        summary.rows += 1
+        summary.buckets |= {row.source_bucket, row.destination_bucket}
+        dumps |= {(row.source_bucket, prefix_of(row.source_key)), (row.source_bucket, source_prefix)}
+    if source_prefix:
+        dumps |= {(bucket, source_prefix) for bucket in summary.buckets}
+    dumps |= {(bucket, fold_prefix(prefix)) for bucket, prefix in dumps}
+    lengths = {len(prefix) for _, prefix in dumps}
+
+    destinations: set[bytes] = set()
+    for line, row in read_manifest(manifest):
+        # With the slash, for "a/b" stands in the way of all under "a/b/" where keys are paths.
+        for key in (f"{row.destination_key}/", f"{fold(row.destination_key)}/"):
+            if any((row.destination_bucket, key[:length]) in dumps for length in lengths):
+                raise UnusableInput(
+                    f"manifest line {line}: the destination lies under a source prefix, which is a backup and only "
+                    "ever read; set destination_key_template or destination_bucket, and run dbt build again"
+                )
+        destination = fingerprint(row.destination_bucket, row.destination_key)
+        if destination in destinations:
+            raise UnusableInput(
+                f"manifest line {line}: the destination stands in an earlier line too; set destination_key_template "
+                "to a pattern that differs for each image, and run dbt build again"
+            )
+        destinations.add(destination)
+    return summary
+
+
+def read_manifest(manifest: BinaryIO) -> Iterator[tuple[int, ManifestRow]]:
+    """The rows of `manifest` from its beginning, each with its line number.
+
+    Raises UnusableInput for what is no manifest: another header, a wrong number
+    of fields, an empty value, a size that is no number, malformed CSV.
+    """
+    manifest.seek(0)
+    records = csv.reader((line.decode() for line in without_bom(manifest)), strict=True)
+    line = 1
+    try:
+        header = next(records, None)
+        if header is None:
+            raise UnusableInput("the manifest is empty, without even a header line; run dbt build again")
+        positions = column_positions(header)
+        line = records.line_num + 1
+        for values in records:
+            yield line, parse_row(line, values, positions)
+            line = records.line_num + 1
+    except UnicodeDecodeError:
+        raise UnusableInput(f"manifest line {line}: this is not UTF-8; run dbt build again") from None
+    except csv.Error as error:
+        raise UnusableInput(f"manifest line {line}: malformed CSV ({error}); run dbt build again") from None
+
+
+def without_bom(manifest: BinaryIO) -> Iterator[bytes]:
+    """The lines of `manifest`; a BOM before the first is dropped."""
+    for number, line in enumerate(manifest):
+        yield line if number else line.removeprefix(codecs.BOM_UTF8)
+
+
+def column_positions(header: list[str]) -> list[int]:
+    """Where each of the seven columns stands in `header`."""
+    if sorted(header) != sorted(COLUMNS):
+        raise UnusableInput(
+            f"manifest line 1: the columns must be {','.join(COLUMNS)}, each once and no other; run dbt build again"
+        )
+    return [header.index(column) for column in COLUMNS]
+
+
+def parse_row(line: int, values: list[str], positions: list[int]) -> ManifestRow:
+    """The record at `line`, checked on its own."""
+    if len(values) != len(COLUMNS):
+        raise UnusableInput(
+            f"manifest line {line}: {len(values)} fields instead of {len(COLUMNS)}; run dbt build again"
+        )
+    texts = dict(zip(COLUMNS, (values[position] for position in positions), strict=True))
+    for column, text in texts.items():
+        if not text:
+            raise UnusableInput(f"manifest line {line}: {column} is empty; run dbt build again")
+    size = texts.pop("source_size")
+    if not re.fullmatch(r"[0-9]{1,18}", size):
+        raise UnusableInput(f"manifest line {line}: source_size is no number of bytes; run dbt build again")
+    return ManifestRow(**texts, source_size=int(size))
+
+
+def prefix_of(source_key: str) -> str:
+    """The prefix that a source object lies under: its key without `<recid>.<extension>`, else its folder."""
+    prefix, found = RECORD_NAME.subn("", source_key)
+    return prefix if found else source_key[: source_key.rfind("/") + 1]
+
+
+def fold(key: str) -> str:
+    """The key as a store reads it that takes keys for paths (SeaweedFS: `a//b` and `a\\b` are `a/b`)."""
+    segments: list[str] = []
+    for segment in key.replace("\\", "/").split("/"):
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in ("", "."):
+            segments.append(segment)
+    return "/".join(segments)
+
+
+def fold_prefix(prefix: str) -> str:
+    """`prefix` folded; one that ends a folder still does."""
+    folded = fold(prefix)
+    return f"{folded}/" if folded and prefix.endswith(("/", "\\")) else folded
+
+
+def fingerprint(bucket: str, key: str) -> bytes:
+    """An object's identity, folded, in 16 bytes: a million of them fit into memory."""
+    return hashlib.blake2b(f"{bucket}/{fold(key)}".encode(), digest_size=16).digest()

@@ -1,0 +1,96 @@
+"""List the objects of the dump: s3://BUCKET/PREFIX as the seed s3_inventory.csv (§4)."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from linkage.errors import UnusableInput, run_script
+from linkage.files import csv_line, write_atomically
+from linkage.s3 import s3_client, s3_errors
+from linkage.seeds import SEED_COLUMNS, seed_path
+
+PLAIN_STEP = 100_000  # objects from one line of progress to the next, off a terminal
+
+
+def main() -> None:
+    """List every object under the prefix and write them down in the order in which S3 lists them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", metavar="s3://BUCKET/PREFIX", help="every object whose key begins with PREFIX")
+    parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="default: s3_inventory.csv in the data folder")
+    options = parser.parse_args()
+
+    bucket, prefix = parse_url(options.url)
+    pages = list_pages(bucket, prefix)
+    first = next(pages)  # asked for before anything is written
+    out = seed_path("s3_inventory", options.out)
+    count = size = 0
+    with write_atomically(out) as file, progress() as show:
+        file.write(csv_line(SEED_COLUMNS["s3_inventory"]))
+        for page in chain([first], pages):
+            file.writelines(csv_line(inventory_row(bucket, found)) for found in page)
+            count += len(page)
+            size += sum(found["Size"] for found in page)
+            show(count)
+    print(f"{count:,} objects, {size:,} bytes -> {out}")
+    if not count:
+        print(f"no object's key begins with '{prefix}' in the bucket '{bucket}': is that the right prefix?")
+
+
+def parse_url(url: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://BUCKET/PREFIX`; the prefix is taken as it is, and may be empty."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise UnusableInput("the first argument must be s3://BUCKET/PREFIX, such as s3://my-bucket/filemaker-import/")
+    return bucket, prefix
+
+
+def list_pages(bucket: str, prefix: str) -> Iterator[list[dict[str, Any]]]:
+    """S3's own listing, at most 1,000 objects at a time; one empty page where there is nothing."""
+    with s3_errors(bucket):
+        client = s3_client(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3})
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield page.get("Contents", [])
+
+
+def inventory_row(bucket: str, found: dict[str, Any]) -> tuple[object, ...]:
+    """One object in the columns of the seed."""
+    modified: datetime = found["LastModified"]
+    return (
+        bucket,
+        found["Key"],
+        found["Size"],
+        found["ETag"].strip('"'),
+        modified.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        found.get("StorageClass", "STANDARD"),
+    )
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    """Show a growing count on stderr: in place on a terminal, a plain line now and then elsewhere."""
+    terminal = sys.stderr.isatty()
+    shown = 0
+
+    def show(count: int) -> None:
+        nonlocal shown
+        if terminal:
+            print(f"\r{count:,} objects", end="", file=sys.stderr, flush=True)
+        elif count // PLAIN_STEP > shown // PLAIN_STEP:
+            print(f"{count:,} objects", file=sys.stderr, flush=True)
+        shown = count
+
+    try:
+        yield show
+    finally:
+        if terminal:
+            print(file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_script(main)

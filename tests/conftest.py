@@ -1,0 +1,62 @@
+"""Fixtures for every test."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.servers import client, s3_server
+from linkage.errors import run_script
+
+
+@dataclass(frozen=True)
+class S3:
+    """A real S3 server with an empty bucket; `environment` is that of a process that uses it."""
+
+    client: Any
+    bucket: str
+    environment: dict[str, str]
+
+    def new_bucket(self) -> str:
+        """The name of one more empty bucket."""
+        bucket = f"clinic-{uuid.uuid4()}"
+        self.client.create_bucket(Bucket=bucket)
+        return bucket
+
+
+@pytest.fixture(scope="session")
+def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a process that uses the session's S3 server."""
+    with s3_server(tmp_path_factory.mktemp("seaweedfs")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def s3(s3_environment: dict[str, str], tmp_path: Path) -> S3:
+    """The session's S3 server with a bucket of this test's own; scripts write to the folder `tmp_path/data`."""
+    server = S3(client(s3_environment), "", {**s3_environment, "LINKAGE_DATA": str(tmp_path / "data")})
+    return S3(server.client, server.new_bucket(), server.environment)
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a script's `main` in this process, its arguments and its whole environment given: no time for a start."""
+
+    def run(main: Callable[[], int | None], *arguments: object, environment: dict[str, str]) -> Any:
+        for name in os.environ.keys() - environment.keys():
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            run_script(main)
+        return subprocess.CompletedProcess(sys.argv, end.value.code, *capsys.readouterr())
+
+    return run
