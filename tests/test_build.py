@@ -4,6 +4,7 @@ import csv
 import hashlib
 import os
 import random
+import re
 import shutil
 import uuid as uuids
 from pathlib import Path
@@ -296,6 +297,19 @@ def test_the_sample_builds_and_gives_the_expected_marts(tmp_path):
     assert set(used) - {(None,)} == set(project.query("select reason from stg_reasons"))
     assert project.query("select count(*) from stale_copies") == [(1,)]
     assert set(project.query("select status from copy_status")) == {("verified",), ("failed",), ("to_do",)}
+    check_answers(project, PROJECT_ROOT / "docs" / "analyst.md")
+
+
+def check_answers(project: Project, page: Path) -> None:
+    """Run each query of a page and compare the table below it."""
+    queries = re.findall(r"```sql\n(.*?)\n```\n\n\|[^\n]*\n\|[-|]+\n((?:\|[^\n]*\n)*)", page.read_text(), re.DOTALL)
+    assert len(queries) == 9
+    for sql, answer in queries:
+        rows = project.query(sql)
+        written = "".join(
+            "| " + " | ".join("" if value is None else str(value) for value in row) + " |\n" for row in rows
+        )
+        assert written == answer, sql
 
 
 def test_ids_are_those_of_python(dbt):

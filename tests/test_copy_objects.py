@@ -22,7 +22,7 @@ from demo.servers import free_ports
 from faulty_proxy import faulty_proxy
 from linkage import copying
 from linkage.manifest import COLUMNS, ManifestRow
-from linkage.seeds import PROJECT_ROOT, SAMPLE_FOLDER, SEED_COLUMNS
+from linkage.seeds import PROJECT_ROOT, SAMPLE_FOLDER, SEED_COLUMNS, make_missing_seeds
 
 SCRIPT = str(PROJECT_ROOT / "scripts" / "copy_objects.py")
 DUMP = "filemaker-import/images-bulk-dump/"
@@ -471,6 +471,15 @@ def test_two_runs_at_once_may_share_a_results_file(s3, tmp_path):
         run.communicate()
         assert run.returncode == 0
     assert Counter(outcomes(s3)) == {"copied": 40, "already_present": 40}
+
+
+def test_a_results_file_that_another_run_has_just_made_is_not_replaced(tmp_path, monkeypatch):
+    file = tmp_path / "copy_results.csv"
+    file.write_text("another run's outcomes\n")
+    monkeypatch.setattr(Path, "exists", lambda _: False)  # as it was when this run looked
+    make_missing_seeds(tmp_path)
+    assert file.read_text() == "another run's outcomes\n"
+    assert len(list(tmp_path.iterdir())) == len(SEED_COLUMNS)
 
 
 def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(s3, tmp_path):

@@ -1,11 +1,11 @@
 """The data folder and its seven CSV files."""
 
-import csv
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from linkage.errors import UnusableInput
-from linkage.files import write_atomically
+from linkage.files import csv_line, write_atomically
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_FOLDER = PROJECT_ROOT / "seeds" / "sample"
@@ -70,5 +70,9 @@ def make_missing_seeds(folder: Path) -> None:
     for seed, columns in SEED_COLUMNS.items():
         path = folder / f"{seed}.csv"
         if not path.exists():
-            with write_atomically(path) as file:
-                csv.writer(file, lineterminator="\n").writerow(columns)
+            whole = folder / f".{seed}.{os.getpid()}"
+            with write_atomically(whole) as file:
+                file.write(csv_line(columns))
+            with suppress(FileExistsError):  # another script has just made it, and may already have filled it
+                path.hardlink_to(whole)
+            whole.unlink()
