@@ -96,7 +96,7 @@ def main() -> None:
         raise UnusableInput("the export itself would be overwritten; name another file with -o")
     target = seed_path(SEED, arguments.output)
     write_csv(frame, target)
-    print(f"Wrote {len(frame):,} rows to {target}")
+    print(f"Wrote {target}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -167,7 +167,9 @@ def decode(data: bytes, chosen: str | None, export: Path, columns: Sequence[str]
         where = "the file"
         if isinstance(error, UnicodeDecodeError):
             readable = data.decode(encoding, "replace").removeprefix("\ufeff")
-            position = len(data[: error.start].decode(encoding, "replace").removeprefix("\ufeff"))
+            # the error's own object: for utf-8-sig its positions are those behind the BOM
+            before = error.object[: error.start].decode(encoding, "replace")
+            position = len(before.removeprefix("\ufeff"))
             where = record_at(readable, position, export, columns)
         raise UnusableInput(
             f"{where} holds bytes that are not {encoding}; export again as UTF-8, or name the encoding with --encoding"
@@ -281,8 +283,8 @@ def record_at(text: str, position: int, export: Path, columns: Sequence[str] | N
 def record_name(index: int, layout: Layout) -> str:
     """What to call the file's record number `index`, counted from 0: data records are counted from 1."""
     if layout.header is None:
-        return f"record {index + 1:,}"
-    return f"record {index:,} ({index + 1:,} of the file, with its header)" if index else "the header"
+        return f"record {index + 1}"
+    return f"record {index} ({index + 1} of the file, with its header)" if index else "the header"
 
 
 def export_columns(layout: Layout, chosen: list[str] | None) -> list[str]:
@@ -316,10 +318,12 @@ def read_records(text: str, layout: Layout, columns: Sequence[str]) -> tuple[pd.
     while records and not records[-1]:
         records.pop()
     for index, record in enumerate(records):
-        if record.count(delimiter) + 1 != len(columns):
+        fields = record.count(delimiter) + 1
+        if fields != len(columns):
+            own_columns = "" if layout.header else ", or name the export's own columns, in their order, with --columns"
             raise UnusableInput(
-                f"{record_name(index, layout)} has {record.count(delimiter) + 1} fields, not {len(columns)}; "
-                "export again, or name the export's own columns, in their order, with --columns"
+                f"{record_name(index, layout)} has {fields} {'field' if fields == 1 else 'fields'}, "
+                f"not {len(columns)}; export again{own_columns}"
             )
     if layout.header is not None:
         del records[0]

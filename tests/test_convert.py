@@ -85,15 +85,11 @@ class Folder:
         captured = self.capsys.readouterr()
         return exit_.value.code, captured.out, captured.err
 
-    def rows(self):
-        """The written rows, once the csv module and DuckDB have agreed on them."""
-        return read_seed(self.out)
-
     def converted(self, content, *options, name="export.tab", encoding="utf-8"):
-        """The rows made of `content`, and what was printed."""
+        """The rows made of `content`, which the csv module and DuckDB agree on, and what was printed."""
         code, out, err = self.convert(self.export(content, name, encoding), *options)
         assert (code, err) == (0, "")
-        return self.rows(), out
+        return read_seed(self.out), out
 
     def refused(self, content, *options, name="export.tab", encoding="utf-8"):
         """The one line that refuses `content`; an older seed stays as it was."""
@@ -229,7 +225,7 @@ def test_the_seed_is_private_and_ends_its_lines_with_lf(folder):
     )
 
 
-field = st.text(st.characters(exclude_characters="\t\r\n\0", exclude_categories=("Cs",)), max_size=6)
+field = st.text(st.characters(exclude_characters="\t\r\n\0\ufeff", exclude_categories=("Cs",)), max_size=6)
 field |= st.sampled_from(["", '"', '""', ",", ";", "\x0b", "\x1d", "\x01", "\x85", "\u2028", "é", "recid"])
 
 
@@ -276,8 +272,9 @@ def test_an_export_of_record_numbers_alone_is_read(folder):
         assert [row[0] for row in folder.converted(content, "--columns", "recid", name=name)[0]] == ["7", "8"]
 
 
-def test_one_known_name_in_the_first_record_makes_no_header(folder):
-    row = ("", "", "", "", "", "", "1", "recid")
+@pytest.mark.parametrize("known", [("recid",), ("recid", "Type"), ("recid", "Type", "date")])
+def test_fewer_known_names_than_half_make_no_header(folder, known):
+    row = ("", "", "", "", "", "1", "2", "3")[: 8 - len(known)] + known
     assert folder.converted(tab([row]))[0] == [as_seed(row)]
 
 
@@ -303,7 +300,9 @@ def test_unusable_columns_and_empty_exports_are_refused(folder, content, options
 
 
 @pytest.mark.parametrize("separator", SEPARATORS.values(), ids=SEPARATORS)
-@pytest.mark.parametrize(("record", "fields"), [(ROWS[0][:-1], 7), ((*ROWS[0], "x"), 9), ((), 1)])
+@pytest.mark.parametrize(
+    ("record", "fields"), [(ROWS[0][:-1], "7 fields"), ((*ROWS[0], "x"), "9 fields"), ((), "1 field")]
+)
 @pytest.mark.parametrize("place", [1, 2, 7])
 @pytest.mark.parametrize("form", ["tab", "csv"])
 def test_a_wrong_number_of_fields_is_refused_with_its_record(folder, separator, record, fields, place, form):
@@ -311,13 +310,14 @@ def test_a_wrong_number_of_fields_is_refused_with_its_record(folder, separator, 
     rows = [ROWS[0]] * 7
     rows.insert(place - 1, record)
     message = folder.refused(write(rows, separator), name=f"x.{form}")
-    assert f"record {place} has {fields} fields, not 8; " in message
+    assert f"record {place} has {fields}, not 8; " in message
     message = folder.refused(write(rows, separator, COLUMNS), name=f"x.{form}")
-    assert f"record {place} ({place + 1} of the file, with its header) has {fields} fields, not 8; " in message
+    assert f"record {place} ({place + 1} of the file, with its header) has {fields}, not 8; " in message
 
 
-def test_a_record_of_another_line_end_than_the_rest_is_refused(folder):
-    content = tab(ROWS[:1] * 3, "\r\n") + tab(ROWS[:1], "\n") + tab(ROWS[:1] * 3, "\r\n")
+@pytest.mark.parametrize("end", ["\r", "\n"])
+def test_a_record_of_another_line_end_than_the_rest_is_refused(folder, end):
+    content = tab(ROWS[:1] * 3, "\r\n") + tab(ROWS[:1], end) + tab(ROWS[:1] * 3, "\r\n")
     assert "record 4 has 15 fields, not 8" in folder.refused(content)
 
 
@@ -384,6 +384,13 @@ def test_broken_utf8_is_not_taken_for_macroman(folder):
     assert "record 4 holds bytes that are not utf-8" in folder.refused(good + bad + good)
     header = "\t".join(COLUMNS).encode() + b"\r"
     assert "record 4 (5 of the file, with its header) holds" in folder.refused(header + good + bad + good)
+
+
+def test_a_broken_byte_behind_a_bom_is_refused_with_its_record(folder):
+    content = tab(ROWS).encode()
+    assert "record 5 holds bytes that are not utf-8" in folder.refused(b"\xef\xbb\xbf" + content + b"\xff\r")
+    text = tab(ROWS).encode("utf-16")
+    assert "record 5 holds bytes that are not utf-16" in folder.refused(text + b"\x00\xdc\r\x00")
 
 
 def test_an_encoding_may_be_named(folder):
@@ -546,7 +553,7 @@ def test_the_script_writes_the_seed_to_the_data_folder(folder):
     assert (code, err) == (0, "")
     assert read_seed(data / "filemaker_images_metadata.csv") == [as_seed(row) for row in ROWS]
     assert {path.name for path in data.iterdir()} == {f"{seed}.csv" for seed in SEED_COLUMNS}
-    assert out.endswith(f"Wrote 4 rows to {data}/filemaker_images_metadata.csv\n")
+    assert out.endswith(f"Wrote {data}/filemaker_images_metadata.csv\n")
 
 
 def test_a_check_reports_the_same_and_writes_nothing(folder):

@@ -448,7 +448,7 @@ def test_two_runs_at_once_copy_nothing_twice_and_lose_nothing(s3, tmp_path):
 
 def test_of_two_that_copy_a_row_at_the_same_moment_one_does_and_the_other_finds_it(s3):
     keep_versions(s3)
-    rows = pictures(s3, 40)
+    rows = pictures(s3, 12)
     together = threading.Barrier(2)
 
     def copy_all() -> list[str]:

@@ -38,10 +38,8 @@ def legacy_encoding(data: bytes, separator: bytes) -> tuple[str, str]:
     )
     counts = {encoding: {1: 0, 0: 0, -1: 0} for encoding in ("mac_roman", "cp1252")}
     for context, number in contexts.items():
-        mac, windows = ([part.decode(encoding, "replace") for part in context] for encoding in counts)
-        if mac[1] != windows[1]:
-            counts["mac_roman"][fit(*mac)] += number
-            counts["cp1252"][fit(*windows)] += number
+        for encoding, count in counts.items():
+            count[fit(*(part.decode(encoding, "replace") for part in context))] += number
 
     names = {"mac_roman": "MacRoman", "cp1252": "Windows-1252"}
     score = {encoding: count[1] - count[-1] for encoding, count in counts.items()}
