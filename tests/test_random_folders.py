@@ -1,16 +1,26 @@
 """The marts of random data folders, against a second, plain-Python reading of the contract."""
 
 from collections import Counter
+from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from linkage.dates import WHITE_SPACE, contradicts, date_order_evidence, undecided_orders
 from linkage.seeds import make_missing_seeds
-from oracle import MART_COLUMNS, ORDERED_MARTS, expected_marts
+from oracle import MART_COLUMNS, ORDERED_MARTS, expected_marts, read_seed
 from projects import InProcess, Project
 from random_folders import data_folders, large_folder, write_folder
 
+EVIDENCE_OF_BUILD = (
+    "date_order", "readable_dates", "impossible_dates", "future_dates", "steps_back", "weekend_dates", "misfits",
+    "verdict",
+)  # fmt: skip
+EVIDENCE_OF_CONVERTER = (
+    "readable", "impossible_here_readable_elsewhere", "in_future", "steps_back", "weekends", "misfits",
+)  # fmt: skip
 SLOW = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 
 
@@ -32,6 +42,35 @@ def check_marts(dbt: InProcess, variables: dict) -> None:
         else:
             missing, unexpected = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
             assert (missing, unexpected) == (Counter(), Counter()), mart
+
+    check_date_order_evidence(dbt, variables)
+
+
+def check_date_order_evidence(dbt: InProcess, variables: dict) -> None:
+    """The evidence that the converter prints, and the one that the build goes by, are the same."""
+    rows = read_seed(dbt.project.data, "filemaker_images_metadata")
+    recids, dates = ([row[column] or "" for row in rows] for column in ("recid", "date"))
+    configured = variables.get("filemaker_date_order", "mdy")
+    evidence = date_order_evidence(
+        pd.Series(recids, dtype="str"), pd.Series(dates, dtype="str"), date.fromisoformat(variables["today"])
+    )
+    expected = {
+        order: (*(int(row[column]) for column in EVIDENCE_OF_CONVERTER), verdict(evidence, order, configured))
+        for order, row in evidence.iterrows()
+    }
+    found = {order: tuple(figures) for order, *figures in dbt.project.mart("date_order_evidence", EVIDENCE_OF_BUILD)}
+    # where nothing is a date at all, no order has a row
+    assert found == (expected if any(text.strip(WHITE_SPACE) for text in dates) else {})
+
+
+def verdict(evidence: pd.DataFrame, order: str, configured: str) -> str:
+    if order == configured:
+        return "configured"
+    if contradicts(evidence, order, configured):
+        return "contradicts the configured order"
+    if evidence.loc[order, f"otherwise_than_{configured}"] == 0:
+        return "reads no date otherwise"
+    return "undecided" if order in undecided_orders(evidence, configured) else "ruled out"
 
 
 def check_random_folder(dbt: InProcess, folder) -> None:
