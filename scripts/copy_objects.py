@@ -4,8 +4,10 @@ import argparse
 import fcntl
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -74,15 +76,15 @@ def main() -> int:
         )
         rows = (row for _, row in islice(read_manifest(manifest), total))
         if options.dry_run:
-            tally, stopped = process(rows, partial(preview_object_row, client), options.workers, total)
-            report(tally, "Would copy", "the rest")
+            tally = process(rows, partial(preview_object_row, client), options.workers, total)
+            report(tally, "Would copy", "")
         else:
             results = seed_path("copy_results", options.results)
             with open_results(results) as descriptor:
                 work = partial(copy_and_record, client, descriptor, str(uuid.uuid4()))
-                tally, stopped = process(rows, work, options.workers, total)
-            report(tally, LABELS["copied"], f"see {results}")
-    if stopped:
+                tally = process(rows, work, options.workers, total)
+            report(tally, LABELS["copied"], f": see {results}")
+    if tally.outcomes.total() < total:
         print("stopped by Ctrl-C; run the same command again to go on where this run ended", file=sys.stderr)
         return STOPPED
     return 0 if tally.outcomes.total() == sum(tally.outcomes[outcome] for outcome in DONE) else 1
@@ -128,39 +130,53 @@ def check_buckets(buckets: Iterable[str]) -> None:
             client.head_bucket(Bucket=bucket)
 
 
-def process(
-    rows: Iterable[ManifestRow], work: Callable[[ManifestRow], Outcome], workers: int, total: int
-) -> tuple[Tally, bool]:
-    """Call `work` on each row, `workers` at a time; the tally, and whether Ctrl-C stopped it.
+def process(rows: Iterable[ManifestRow], work: Callable[[ManifestRow], Outcome], workers: int, total: int) -> Tally:
+    """Call `work` on each of the `total` rows, `workers` at a time.
 
-    What is in flight at Ctrl-C is finished and counted.
+    At Ctrl-C what is in flight is finished and counted, and nothing more begun;
+    a second Ctrl-C is Python's own.
     """
-    tally, stopped = Tally(), False
+    tally = Tally()
     queue: deque[tuple[ManifestRow, Future[Outcome]]] = deque()
     pool = ThreadPoolExecutor(workers)
-    try:
-        with progress(total) as advance:
+    with progress(total) as advance, ctrl_c() as stop:
 
-            def finish_first() -> None:
-                row, future = queue[0]
+        def finish_first() -> None:
+            row, future = queue.popleft()
+            if not future.cancelled():
                 tally.add(row, future.result())
-                queue.popleft()
                 advance()
 
+        try:
             for row in rows:
+                if stop.is_set():
+                    break
                 queue.append((row, pool.submit(work, row)))
                 if len(queue) >= workers * QUEUED_PER_WORKER:
                     finish_first()
-            while queue:
+            while queue and not stop.is_set():
                 finish_first()
-    except KeyboardInterrupt:
-        stopped = True
+        finally:
+            pool.shutdown(cancel_futures=True)
+        while queue:
+            finish_first()
+    return tally
+
+
+@contextmanager
+def ctrl_c() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, in the place of an exception in the midst of anything."""
+    stop = threading.Event()
+
+    def handle(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
     finally:
-        pool.shutdown(cancel_futures=True)
-    for row, future in queue:
-        if not future.cancelled():
-            tally.add(row, future.result())
-    return tally, stopped
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -189,7 +205,7 @@ def report(tally: Tally, copied_label: str, where_more: str) -> None:
         print(line)
     more = tally.outcomes.total() - sum(tally.outcomes[outcome] for outcome in DONE) - len(tally.not_done)
     if more:
-        print(f"  and {more:,} more: {where_more}")
+        print(f"  and {more:,} more{where_more}")
 
 
 def copy_and_record(client: Any, results: int, run_id: str, row: ManifestRow) -> Outcome:

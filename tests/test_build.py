@@ -78,13 +78,13 @@ def test_a_build_that_passes_leaves_the_manifest_behind(project):
 
 
 def test_only_a_whole_build_writes_a_manifest(dbt):
-    assert dbt("build", "--select", "reasons").success
-    assert dbt.project.manifest.read_text() == "an older one"
-    assert dbt("run").success
-    assert dbt.project.manifest.read_text() == "an older one"
     assert dbt("build", *NO_UNIT_TESTS).success
     first = dbt.project.manifest.read_bytes()
     assert first.count(b"\n") == 21
+    for part in (["build", "--select", "reasons"], ["run"], ["test", "--select", "conservation"]):
+        dbt.project.manifest.write_text("an older one")
+        assert dbt(*part).success, part
+        assert dbt.project.manifest.read_text() == "an older one", part
     assert dbt("build", *NO_UNIT_TESTS).success
     assert dbt.project.manifest.read_bytes() == first
     dbt("build", "--empty", *NO_UNIT_TESTS)
