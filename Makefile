@@ -29,6 +29,7 @@ fuzz: setup  ## 200 random data folders against a second reading of the rules
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@! grep -rnE '^.{81,}$$' models macros tests/dbt --include=*.sql || (echo "SQL lines have at most 80 columns"; false)
 
 bench: setup  ## how fast, against plain ways of doing the same
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks

@@ -1,14 +1,15 @@
 {# What dbt on DuckDB does with files: read the seeds, write the manifest, keep
    folders private. SQL cannot; so these are Python functions, in
    scripts/linkage/duckdb_files.py. dbt runs Python in `statement` blocks, and
-   only for macros that have "materialization" in their names. #}
+   only of macros that have "materialization" in their names. #}
 
 {# A Python model, as dbt-duckdb runs them, that evaluates `call`: an expression
    over `files` (the module) and `connection` (DuckDB's). Its text, or none, is
    then in the connection's variable `answer`. #}
 {% macro python_model(call) %}
+{%- set project = graph.nodes['seed.image_linkage.reasons'].root_path %}
 import sys
-sys.path.insert(0, {{ (graph.nodes['seed.image_linkage.reasons'].root_path ~ '/scripts') | tojson }})
+sys.path.insert(0, {{ (project ~ '/scripts') | tojson }})
 from linkage import duckdb_files as files
 def dbtObj(load_df):
     return None
@@ -20,9 +21,10 @@ def materialize(df, connection):
     pass
 {% endmacro %}
 
-{# What the Python of this connection answered; empty where it had nothing to say. #}
+{# What the Python of this connection answered; empty where it said nothing. #}
 {% macro python_answer() %}
-    {{ return(run_query("select getvariable('answer')").columns[0].values()[0]) }}
+    {% set answer = run_query("select getvariable('answer')") %}
+    {{ return(answer.columns[0].values()[0]) }}
 {% endmacro %}
 
 {# A seed of any size, every column text, by DuckDB's own CSV reader. The SQL is
@@ -38,13 +40,14 @@ def materialize(df, connection):
     {%- set call -%}
         files.load_seed(
             connection,
-            {{ (model.root_path ~ '/' ~ model.original_file_path
-                if not model.original_file_path.startswith('/') else model.original_file_path) | tojson }},
+            {{ adapter.get_seed_file_path(model) | tojson }},
             {{ target_relation | string | tojson }},
             {{ model.columns.keys() | list | tojson }}
         )
     {%- endset %}
-    {% call statement('load_seed', language='python') %}{{ python_model(call) }}{% endcall %}
+    {% call statement('load_seed', language='python') %}
+    {{- python_model(call) }}
+    {% endcall %}
     {%- set problem = python_answer() -%}
     {%- if problem -%}
         {{ exceptions.raise_compiler_error(problem) }}

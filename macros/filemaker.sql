@@ -1,10 +1,12 @@
 {# FileMaker's record number, from a trimmed text: 6066, 6066.0, 06066 and 6,066
-   are the same record. Zero counts as a number here; missing where it is none. #}
+   are the same record. Zero counts as a number here; missing where it is
+   none. #}
 {% macro to_recid(text) -%}
     case
         when {{ matches(text, '^([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.]0*)?$') }}
             then {{ to_bigint(
-                "coalesce(nullif(ltrim(replace(split_part(" ~ text ~ ", '.', 1), ',', ''), '0'), ''), '0')"
+                "coalesce(nullif(ltrim(replace(split_part("
+                ~ text ~ ", '.', 1), ',', ''), '0'), ''), '0')"
             ) }}
     end
 {%- endmacro %}
@@ -12,7 +14,9 @@
 {# A UUID in lower case, from a trimmed text: any 8-4-4-4-12 hex counts. #}
 {% macro to_uuid_text(text) -%}
     case
-        when {{ matches(text, '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') }}
+        when {{ matches(
+            text, '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+        ) }}
             then {{ lower_ascii(text) }}
     end
 {%- endmacro %}
@@ -58,11 +62,14 @@
     || '-' || lpad(cast(extract(day from {{ date }}) as varchar), 2, '0')
 {%- endmacro %}
 
-{# A batch's name: 5 Nov 2016 (FileMaker Import). English, whatever the locale. #}
+{# A batch's name: 5 Nov 2016 (FileMaker Import). English in any locale. #}
 {% macro batch_name(date) -%}
     cast(extract(day from {{ date }}) as varchar)
     || case extract(month from {{ date }})
-        {%- for month in ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] %}
+        {%- for month in [
+            'Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun',
+            'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec',
+        ] %}
         when {{ loop.index }} then ' {{ month }} '
         {%- endfor %}
     end

@@ -5,7 +5,9 @@
     substr({{ digest }}, 1, 8)
     || '-' || substr({{ digest }}, 9, 4)
     || '-3' || substr({{ digest }}, 14, 3)
-    || '-' || translate(substr({{ digest }}, 17, 1), '0123456789abcdef', '89ab89ab89ab89ab')
+    || '-' || translate(
+        substr({{ digest }}, 17, 1), '0123456789abcdef', '89ab89ab89ab89ab'
+    )
     || substr({{ digest }}, 18, 3)
     || '-' || substr({{ digest }}, 21, 12)
 {%- endmacro %}
@@ -16,7 +18,10 @@
 {%- endmacro %}
 
 {% macro default__md5_in_namespace(name) -%}
-    md5(decode('545cf1367f554c098ccea53086e493a6', 'hex') || convert_to({{ name }}, 'UTF8'))
+    md5(
+        decode('545cf1367f554c098ccea53086e493a6', 'hex')
+        || convert_to({{ name }}, 'UTF8')
+    )
 {%- endmacro %}
 
 {% macro duckdb__md5_in_namespace(name) -%}
@@ -36,6 +41,7 @@
 {# The id of the batch of one patient and day, by FileMaker's patient id. #}
 {% macro image_batch_id(filemaker_patient_id, date) -%}
     {{ name_based_uuid(
-        "'image_batch:' || " ~ filemaker_patient_id ~ " || ':' || " ~ iso_date_text(date)
+        "'image_batch:' || " ~ filemaker_patient_id
+        ~ " || ':' || " ~ iso_date_text(date)
     ) }}
 {%- endmacro %}

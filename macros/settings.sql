@@ -10,14 +10,15 @@
         {{ unusable_setting('today', 'is a date, YYYY-MM-DD, or empty') }}
     {% endif %}
     {% if not image_extensions() %}
-        {{ unusable_setting('image_extensions', 'names at least one extension') }}
+        {{ unusable_setting('image_extensions', 'names an extension') }}
     {% endif %}
     {% do destination_key({}) %}
 {% endmacro %}
 
 {% macro unusable_setting(name, meaning) %}
     {% if execute %}{{ exceptions.raise_compiler_error(
-        "the var " ~ name ~ " cannot be used: it " ~ meaning ~ "; correct it in dbt_project.yml or in --vars"
+        "the var " ~ name ~ " cannot be used: it " ~ meaning
+        ~ "; correct it in dbt_project.yml or in --vars"
     ) }}{% endif %}
 {% endmacro %}
 
@@ -27,20 +28,26 @@
         {{ return(false) }}
     {% endif %}
     {% set year, month, day = text.split('-') | map('int') | list %}
-    {% set leap = 1 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 0 %}
-    {% set days = [31, 28 + leap, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] %}
+    {% set is_leap = year % 4 == 0 and (year % 100 or year % 400 == 0) %}
+    {% set february = 29 if is_leap else 28 %}
+    {% set days = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] %}
     {{ return(year >= 1 and 1 <= month <= 12 and 1 <= day <= days[month - 1]) }}
 {% endmacro %}
 
 {# The day after which a date is in the future, as an SQL date: the var `today`,
    or the machine's local date. #}
 {% macro today() -%}
-    cast('{{ var("today") or modules.datetime.date.today().isoformat() }}' as date)
+    {% set local_date = modules.datetime.date.today().isoformat() -%}
+    cast('{{ var("today") or local_date }}' as date)
 {%- endmacro %}
 
 {# The extensions that count as images, in lower case, as an SQL list. #}
 {% macro image_extension_list() -%}
-    ({% for extension in image_extensions() %}{{ text_literal(extension) }}{{ ", " if not loop.last }}{% endfor %})
+    (
+        {%- for extension in image_extensions() -%}
+            {{ text_literal(extension) }}{{ ", " if not loop.last }}
+        {%- endfor -%}
+    )
 {%- endmacro %}
 
 {# The var image_extensions, a list or a text with blanks, as a list. #}
@@ -55,13 +62,20 @@
 {# The key of an image's copy, as an SQL text, by the var
    destination_key_template. `fields` names a column for each of its fields. #}
 {% macro destination_key(fields) -%}
-    {% set known = ['patient_id', 'batch_id', 'recid', 'extension', 'captured_date', 'filemaker_id'] %}
+    {% set known = [
+        'patient_id', 'batch_id', 'recid', 'extension', 'captured_date',
+        'filemaker_id',
+    ] %}
+    {% set template = var('destination_key_template') %}
     {% set terms = [] %}
-    {% for part in modules.re.split('([{][^{}]*[}])', var('destination_key_template')) if part %}
+    {% for part in modules.re.split('([{][^{}]*[}])', template) if part %}
         {% if part[1:-1] in known and part[0] == '{' %}
             {% do terms.append(fields.get(part[1:-1], "''")) %}
         {% elif '{' in part or '}' in part %}
-            {{ unusable_setting('destination_key_template', 'has the fields {' ~ known | join('} {') ~ '} and no others') }}
+            {{ unusable_setting(
+                'destination_key_template',
+                'has the fields {' ~ known | join('} {') ~ '} and no others'
+            ) }}
         {% else %}
             {% do terms.append(text_literal(part)) %}
         {% endif %}

@@ -12,7 +12,9 @@
 {# A to Z in lower case and nothing else changed, so that engines with other
    ideas of Unicode agree. #}
 {% macro lower_ascii(text) -%}
-    translate({{ text }}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')
+    translate(
+        {{ text }}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz'
+    )
 {%- endmacro %}
 
 {# Whether the text fits the pattern, which is anchored: ^…$. #}
@@ -33,9 +35,25 @@
     regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
 {%- endmacro %}
 
+{# What stands behind the last dot of a text; missing where it has no dot. #}
+{% macro ending(text) -%}
+    case
+        when strpos({{ text }}, '.') > 0
+            then reverse(split_part(reverse({{ text }}), '.', 1))
+    end
+{%- endmacro %}
+
+{# Whether a text begins with a prefix, taken as it is. #}
+{% macro has_prefix(text, prefix) -%}
+    substr({{ text }}, 1, {{ prefix | length }}) = {{ text_literal(prefix) }}
+{%- endmacro %}
+
 {# The text as a bigint; missing where it is not 1 to 18 digits. #}
 {% macro to_bigint(text) -%}
-    cast(case when {{ matches(text, '^[0-9]{1,18}$') }} then {{ text }} end as bigint)
+    cast(
+        case when {{ matches(text, '^[0-9]{1,18}$') }} then {{ text }} end
+        as bigint
+    )
 {%- endmacro %}
 
 {# A text in the order of its code points, whatever the database's locale. #}

@@ -89,6 +89,7 @@ class InProcess:
         parser = dbtRunner()
         parsed = self.invoke(parser, ["parse", "--no-partial-parse"])
         assert parsed.success, parsed.exception
+        self.manifest = parsed.result
         self.runner = dbtRunner(manifest=parsed.result, callbacks=[self.hear])
 
     def hear(self, event):

@@ -312,6 +312,24 @@ def check_answers(project: Project, page: Path) -> None:
         assert written == answer, sql
 
 
+def test_every_model_column_and_macro_is_described(dbt):
+    assert dbt("build", *NO_UNIT_TESTS).success
+    found = dbt.project.query(
+        "select table_name, column_name from information_schema.columns where table_schema = 'main'"
+    )
+    manifest = dbt.manifest
+    nodes = {node.name: node for node in manifest.nodes.values() if node.resource_type in ("model", "seed")}
+    assert {table for table, _ in found} == set(nodes)
+    described = {
+        (name, column.name) for name, node in nodes.items() for column in node.columns.values() if column.description
+    }
+    assert sorted(set(found) - described) == []
+    macros = [macro for macro in manifest.macros.values() if macro.package_name == "image_linkage"]
+    # materializations, and the tests that dbt makes of macros, have no description of their own
+    assert [macro.name for macro in macros if not macro.description and "materialization_" not in macro.name] == []
+    assert [node.name for node in nodes.values() if not node.description] == []
+
+
 def test_ids_are_those_of_python(dbt):
     assert dbt("build", *NO_UNIT_TESTS).success
     images = dbt.project.query("select recid, filemaker_id, filemaker_date, id, batch_id from image")

@@ -15,7 +15,9 @@ objects as (
 
 nexus_patients as (
 
-    select * from {{ ref('stg_nexus_patients') }} where filemaker_patient_id is not null
+    select *
+    from {{ ref('stg_nexus_patients') }}
+    where filemaker_patient_id is not null
 
 ),
 
@@ -59,7 +61,7 @@ repeated_filemaker_ids as (
 
 file as (
 
-    select coalesce(max(case when has_export_date then 1 else 0 end), 0) = 1 as has_export_dates
+    select count(*) filter (where has_export_date) > 0 as has_export_dates
     from export_rows
 
 ),
@@ -122,9 +124,11 @@ joined as (
         coalesce(repeated_recids.row_count, 1) as recid_row_count,
         coalesce(repeated_filemaker_ids.row_count, 1) as filemaker_id_row_count,
         held_images.recid is not null as is_held_back,
-        not export_rows.has_export_date and file.has_export_dates as is_not_exported,
+        not export_rows.has_export_date and file.has_export_dates
+            as is_not_exported,
         coalesce(patients.patient_count, 0) as patient_count,
-        case when patients.patient_count = 1 then patients.patient_id end as patient_id,
+        case when patients.patient_count = 1 then patients.patient_id end
+            as patient_id,
         case
             when single_objects.recid is not null then 1
             else coalesce(repeated_objects.object_count, 0)
@@ -151,7 +155,8 @@ joined as (
     left join repeated_filemaker_ids
         on repeated_filemaker_ids.filemaker_id = export_rows.filemaker_id
     left join held_images on held_images.recid = export_rows.recid
-    left join patients on patients.filemaker_patient_id = export_rows.filemaker_patient_id
+    left join patients
+        on patients.filemaker_patient_id = export_rows.filemaker_patient_id
     left join repeated_objects on repeated_objects.recid = export_rows.recid
     left join single_objects on single_objects.recid = export_rows.recid
     left join nexus_matches on nexus_matches.recid = export_rows.recid
@@ -164,10 +169,15 @@ with_batches as (
         joined.*,
         patients_of_batches.patient_id as nexus_patient_id,
         case
-            when joined.patient_id is not null and joined.filemaker_date is not null
+            when
+                joined.patient_id is not null
+                and joined.filemaker_date is not null
                 then coalesce(
                     reusable_batches.batch_id,
-                    {{ image_batch_id('joined.filemaker_patient_id', 'joined.filemaker_date') }}
+                    {{ image_batch_id(
+                        'joined.filemaker_patient_id',
+                        'joined.filemaker_date'
+                    ) }}
                 )
         end as batch_id
     from joined
@@ -175,7 +185,8 @@ with_batches as (
         on
             reusable_batches.patient_id = joined.patient_id
             and reusable_batches.captured_date = joined.filemaker_date
-    left join patients_of_batches on patients_of_batches.batch_id = joined.nexus_batch_id
+    left join patients_of_batches
+        on patients_of_batches.batch_id = joined.nexus_batch_id
 
 ),
 

@@ -3,13 +3,17 @@
 
 with export_rows as (
 
-    select recid, filemaker_id from {{ ref('stg_filemaker_images') }} where recid is not null
+    select recid, filemaker_id
+    from {{ ref('stg_filemaker_images') }}
+    where recid is not null
 
 ),
 
 objects as (
 
-    select recid, "key" from {{ ref('stg_s3_objects') }} where recid is not null
+    select recid, "key"
+    from {{ ref('stg_s3_objects') }}
+    where recid is not null
 
 ),
 
@@ -21,35 +25,23 @@ nexus_images as (
 
 matches as (
 
-    select export_rows.recid, nexus_images.image_id, nexus_images.batch_id, nexus_images.s3_key
-    from export_rows
-    inner join nexus_images on nexus_images.filemaker_id = export_rows.filemaker_id
+    {% for known_by in [
+        'nexus.filemaker_id = export_row.filemaker_id',
+        'nexus.recid = export_row.recid',
+        'nexus.image_id = '
+        ~ image_id_by_filemaker_id('export_row.filemaker_id'),
+        'nexus.image_id = ' ~ image_id_by_recid('export_row.recid'),
+    ] -%}
+    select export_row.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
+    from export_rows as export_row
+    inner join nexus_images as nexus on {{ known_by }}
 
     union all
 
-    select export_rows.recid, nexus_images.image_id, nexus_images.batch_id, nexus_images.s3_key
-    from export_rows
-    inner join nexus_images on nexus_images.recid = export_rows.recid
-
-    union all
-
-    select export_rows.recid, nexus_images.image_id, nexus_images.batch_id, nexus_images.s3_key
-    from export_rows
-    inner join nexus_images
-        on nexus_images.image_id = {{ image_id_by_filemaker_id('export_rows.filemaker_id') }}
-
-    union all
-
-    select export_rows.recid, nexus_images.image_id, nexus_images.batch_id, nexus_images.s3_key
-    from export_rows
-    inner join nexus_images
-        on nexus_images.image_id = {{ image_id_by_recid('export_rows.recid') }}
-
-    union all
-
-    select objects.recid, nexus_images.image_id, nexus_images.batch_id, nexus_images.s3_key
+    {% endfor -%}
+    select objects.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
     from objects
-    inner join nexus_images on nexus_images.s3_key = objects."key"
+    inner join nexus_images as nexus on nexus.s3_key = objects."key"
 
 ),
 

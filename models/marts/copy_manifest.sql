@@ -19,13 +19,18 @@ linked as (
 
 ),
 
+{% set parts = ['linked'] -%}
 {% if var('unlinked_policy') == 'copy' -%}
+{% set parts = ['linked', 'unlinked'] -%}
 slugged as (
 
     select
         *,
-        trim(both '-' from {{ replace_runs(lower_ascii("coalesce(\"type\", '')"), '[^a-z0-9]+', '-') }})
-            as type_slug
+        trim(
+            both '-' from {{ replace_runs(
+                lower_ascii("coalesce(\"type\", '')"), '[^a-z0-9]+', '-'
+            ) }}
+        ) as type_slug
     from outcomes
     where
         reason = 'patient_not_found'
@@ -42,7 +47,8 @@ unlinked as (
         2 as part,
         filemaker_patient_id as owner_id,
         'unlinked/' || coalesce(nullif(type_slug, ''), 'untyped')
-        || '/' || cast(recid_number as varchar) || '.' || extension as destination_key
+        || '/' || cast(recid_number as varchar) || '.' || extension
+            as destination_key
     from slugged
 
 ),
@@ -50,7 +56,7 @@ unlinked as (
 {% endif -%}
 objects as (
 
-    {% for part in ['linked'] + (['unlinked'] if var('unlinked_policy') == 'copy' else []) -%}
+    {% for part in parts -%}
     {{ "union all" if not loop.first }}
     select
         image_id,

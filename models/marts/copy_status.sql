@@ -1,5 +1,6 @@
--- One row per object of the manifest, with what the last copy run said of it. A
--- result counts only if its destination and the source's ETag are the manifest's.
+-- One row per object of the manifest, with what the last copy run said of it.
+-- A result counts only if its destination and the source's ETag are the
+-- manifest's.
 
 with manifest as (
 

@@ -18,10 +18,10 @@ readings as (
         recid,
         date_as_{{ order }} as date_read,
         date_as_{{ order }} is null
-        and (date_as_mdy is not null or date_as_dmy is not null or date_as_ymd is not null)
+        and coalesce(date_as_mdy, date_as_dmy, date_as_ymd) is not null
             as is_impossible,
         date_as_{{ order }} is not null
-        and (date_as_{{ configured }} is null or date_as_{{ order }} <> date_as_{{ configured }})
+        and coalesce(date_as_{{ configured }} <> date_as_{{ order }}, true)
             as is_read_otherwise
     from export_rows
     {% endfor %}
@@ -33,7 +33,10 @@ readable as (
     select
         date_order,
         date_read,
-        lag(date_read) over (partition by date_order order by recid, date_read) as date_before
+        lag(date_read) over (
+            partition by date_order
+            order by recid, date_read
+        ) as date_before
     from readings
     where date_read is not null and recid is not null
 
@@ -53,10 +56,11 @@ counted as (
     select
         date_order,
         count(date_read) as readable_dates,
-        sum(case when is_impossible then 1 else 0 end) as impossible_dates,
-        sum(case when date_read > {{ today() }} then 1 else 0 end) as future_dates,
-        sum(case when extract(isodow from date_read) in (6, 7) then 1 else 0 end) as weekend_dates,
-        sum(case when is_read_otherwise then 1 else 0 end) as dates_read_otherwise
+        count(*) filter (where is_impossible) as impossible_dates,
+        count(*) filter (where date_read > {{ today() }}) as future_dates,
+        count(*) filter (where extract(isodow from date_read) in (6, 7))
+            as weekend_dates,
+        count(*) filter (where is_read_otherwise) as dates_read_otherwise
     from readings
     group by date_order
 
@@ -67,7 +71,8 @@ misfits as (
     select
         counted.*,
         coalesce(steps.steps_back, 0) as steps_back,
-        impossible_dates + future_dates + coalesce(steps.steps_back, 0) as misfits
+        impossible_dates + future_dates + coalesce(steps.steps_back, 0)
+            as misfits
     from counted
     left join steps on steps.date_order = counted.date_order
 
@@ -79,15 +84,20 @@ judged as (
         misfits.*,
         case
             when misfits.date_order = configured.date_order then 'configured'
-            when misfits.misfits * 2 <= configured.misfits and configured.misfits - misfits.misfits >= 3
+            when
+                misfits.misfits * 2 <= configured.misfits
+                and configured.misfits - misfits.misfits >= 3
                 then 'contradicts the configured order'
             when misfits.dates_read_otherwise = 0 then 'reads no date otherwise'
-            when configured.misfits * 2 <= misfits.misfits and misfits.misfits - configured.misfits >= 3
+            when
+                configured.misfits * 2 <= misfits.misfits
+                and misfits.misfits - configured.misfits >= 3
                 then 'ruled out'
             else 'undecided'
         end as verdict
     from misfits
-    inner join misfits as configured on configured.date_order = '{{ configured }}'
+    inner join misfits as configured
+        on configured.date_order = '{{ configured }}'
 
 ),
 

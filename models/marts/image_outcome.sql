@@ -28,7 +28,9 @@ decided as (
             when patient_count > 1 then 'ambiguous_patient'
             when object_count = 0 then 'missing_object'
             when object_count > 1 then 'ambiguous_object'
-            when {{ lower_ascii('extension') }} not in {{ image_extension_list() }}
+            when
+                {{ lower_ascii('extension') }}
+                not in {{ image_extension_list() }}
                 then 'unsupported_file_type'
             when source_size = 0 then 'empty_object'
             else 'linked'
@@ -41,8 +43,10 @@ classified as (
 
     select
         *,
-        case when decision in ('linked', 'already_linked') then decision else 'skipped' end
-            as outcome
+        case
+            when decision in ('linked', 'already_linked') then decision
+            else 'skipped'
+        end as outcome
     from decided
 
 ),
@@ -51,12 +55,20 @@ final as (
 
     select
         recid_text as recid,
-        case when outcome = 'already_linked' then nexus_image_id else image_id end as image_id,
+        case outcome when 'already_linked' then nexus_image_id else image_id end
+            as image_id,
         outcome,
         case when outcome = 'skipped' then decision end as reason,
-        case when outcome = 'already_linked' then nexus_patient_id else patient_id end as patient_id,
-        case when outcome = 'already_linked' then nexus_batch_id else batch_id end as batch_id,
-        case when outcome = 'already_linked' then nexus_s3_key else destination_key end as s3_key,
+        case outcome
+            when 'already_linked' then nexus_patient_id
+            else patient_id
+        end as patient_id,
+        case outcome when 'already_linked' then nexus_batch_id else batch_id end
+            as batch_id,
+        case outcome
+            when 'already_linked' then nexus_s3_key
+            else destination_key
+        end as s3_key,
         recid as recid_number,
         id_contact_text as id_contact,
         filemaker_patient_id,

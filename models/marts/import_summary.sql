@@ -46,58 +46,74 @@ objects_by_outcome as (
 
 ),
 
-row_figures as (
-
-    select
-        coalesce(sum(row_count), 0) as export_rows,
-        coalesce(sum(case when outcome = 'linked' then row_count end), 0) as linked_images,
-        coalesce(sum(case when outcome = 'already_linked' then row_count end), 0)
-            as already_linked_images,
-        coalesce(sum(case when outcome = 'skipped' then row_count end), 0) as skipped_images
-    from rows_by_outcome
-
-),
-
-object_figures as (
-
-    select
-        coalesce(sum(object_count), 0) as objects,
-        coalesce(sum(case when outcome = 'already_linked' then object_count end), 0)
-            as already_linked_objects,
-        coalesce(sum(case when outcome = 'unmatched' then object_count end), 0)
-            as unmatched_objects
-    from objects_by_outcome
-
-),
-
-manifest_figures as (
-
-    select
-        count(*) as objects_to_copy,
-        coalesce(sum(source_size), 0) as bytes_to_copy
-    from manifest
-
-),
-
+-- every figure is a sum; where there is nothing to add up it is zero
 figures as (
 
-    {% for metric in ['export_rows', 'linked_images', 'already_linked_images', 'skipped_images'] -%}
-    select '{{ metric }}' as metric, {{ metric }} as metric_value from row_figures
+    select
+        'export_rows' as metric,
+        sum(row_count) as metric_value
+    from rows_by_outcome
+
+    {% for metric, outcome in [
+        ('linked_images', 'linked'),
+        ('already_linked_images', 'already_linked'),
+        ('skipped_images', 'skipped'),
+    ] -%}
     union all
+
+    select
+        '{{ metric }}' as metric,
+        sum(row_count) as metric_value
+    from rows_by_outcome
+    where outcome = '{{ outcome }}'
+
     {% endfor -%}
-    {% for metric in ['objects', 'already_linked_objects', 'unmatched_objects'] -%}
-    select '{{ metric }}' as metric, {{ metric }} as metric_value from object_figures
     union all
-    {% endfor -%}
-    {% for metric in ['objects_to_copy', 'bytes_to_copy'] -%}
-    select '{{ metric }}' as metric, {{ metric }} as metric_value from manifest_figures
+
+    select
+        'objects' as metric,
+        sum(object_count) as metric_value
+    from objects_by_outcome
+
+    {% for metric, outcome in [
+        ('already_linked_objects', 'already_linked'),
+        ('unmatched_objects', 'unmatched'),
+    ] -%}
     union all
+
+    select
+        '{{ metric }}' as metric,
+        sum(object_count) as metric_value
+    from objects_by_outcome
+    where outcome = '{{ outcome }}'
+
     {% endfor -%}
-    select 'image_batches' as metric, count(*) as metric_value from batches
+    union all
+
+    select
+        'image_batches' as metric,
+        count(*) as metric_value
+    from batches
 
     union all
 
-    select 'skipped_' || reasons.reason as metric, coalesce(rows_by_outcome.row_count, 0) as metric_value
+    select
+        'objects_to_copy' as metric,
+        count(*) as metric_value
+    from manifest
+
+    union all
+
+    select
+        'bytes_to_copy' as metric,
+        sum(source_size) as metric_value
+    from manifest
+
+    union all
+
+    select
+        'skipped_' || reasons.reason as metric,
+        rows_by_outcome.row_count as metric_value
     from reasons
     left join rows_by_outcome on rows_by_outcome.reason = reasons.reason
     where reasons.applies_to = 'row'
@@ -106,9 +122,10 @@ figures as (
 
     select
         'unmatched_' || reasons.reason as metric,
-        coalesce(objects_by_outcome.object_count, 0) as metric_value
+        objects_by_outcome.object_count as metric_value
     from reasons
-    left join objects_by_outcome on objects_by_outcome.reason = reasons.reason
+    left join objects_by_outcome
+        on objects_by_outcome.reason = reasons.reason
     where reasons.applies_to = 'object'
 
 ),
@@ -117,7 +134,7 @@ final as (
 
     select
         metric,
-        cast(metric_value as bigint) as "value"
+        cast(coalesce(metric_value, 0) as bigint) as "value"
     from figures
 
 )

@@ -23,7 +23,8 @@ final as (
         objects.size,
         objects.recid,
         case
-            when records.outcome in ('linked', 'already_linked') then records.outcome
+            when records.outcome in ('linked', 'already_linked')
+                then records.outcome
             else 'unmatched'
         end as outcome,
         case

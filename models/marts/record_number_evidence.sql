@@ -1,10 +1,13 @@
 -- One row: whether record numbers and objects belong together. A picture keeps
 -- its extension on the way to the dump, so the extensions in the export's file
--- names tell; those other than the commonest one, for that one agrees by chance.
+-- names tell; those other than the commonest one, which agrees by chance.
+{%- set same_type -%}
+case extension when 'jpeg' then 'jpg' when 'tiff' then 'tif' else extension end
+{%- endset %}
 
 with export_rows as (
 
-    select recid, file_name_extension
+    select recid, file_name_extension as extension
     from {{ ref('stg_filemaker_images') }}
     where recid is not null and file_name_extension is not null
 
@@ -12,33 +15,40 @@ with export_rows as (
 
 objects as (
 
-    select recid, extension
+    select recid, {{ lower_ascii('extension') }} as extension
     from {{ ref('stg_s3_objects') }}
     where recid is not null
 
 ),
 
-{% set same_type -%}
-case {} when 'jpeg' then 'jpg' when 'tiff' then 'tif' else {} end
-{%- endset -%}
+file_names as (
+
+    select recid, {{ same_type }} as extension
+    from export_rows
+
+),
+
+object_types as (
+
+    select recid, {{ same_type }} as extension
+    from objects
+
+),
 
 compared as (
 
     select
-        export_rows.recid,
-        {{ same_type.replace('{}', 'export_rows.file_name_extension') }} as extension,
+        file_names.recid,
+        file_names.extension,
         max(
             case
-                when
-                    {{ same_type.replace('{}', lower_ascii('objects.extension')) }}
-                    = {{ same_type.replace('{}', 'export_rows.file_name_extension') }}
-                    then 1
+                when object_types.extension = file_names.extension then 1
                 else 0
             end
         ) as agreeing
-    from export_rows
-    inner join objects on objects.recid = export_rows.recid
-    group by export_rows.recid, export_rows.file_name_extension
+    from file_names
+    inner join object_types on object_types.recid = file_names.recid
+    group by file_names.recid, file_names.extension
 
 ),
 
@@ -48,21 +58,31 @@ by_extension as (
         extension,
         count(*) as file_names,
         sum(agreeing) as agreeing,
-        row_number() over (order by count(*) desc, {{ by_code_point('extension') }}) as extension_rank
+        row_number() over (
+            order by count(*) desc, {{ by_code_point('extension') }}
+        ) as extension_rank
     from compared
     group by extension
+
+),
+
+totals as (
+
+    select
+        sum(file_names) as file_names,
+        sum(file_names) filter (where extension_rank > 1) as telling_file_names,
+        sum(agreeing) filter (where extension_rank > 1) as agreeing_file_names
+    from by_extension
 
 ),
 
 final as (
 
     select
-        cast(coalesce(sum(file_names), 0) as bigint) as file_names,
-        cast(coalesce(sum(case when extension_rank > 1 then file_names end), 0) as bigint)
-            as telling_file_names,
-        cast(coalesce(sum(case when extension_rank > 1 then agreeing end), 0) as bigint)
-            as agreeing_file_names
-    from by_extension
+        cast(coalesce(file_names, 0) as bigint) as file_names,
+        cast(coalesce(telling_file_names, 0) as bigint) as telling_file_names,
+        cast(coalesce(agreeing_file_names, 0) as bigint) as agreeing_file_names
+    from totals
 
 )
 

@@ -16,7 +16,9 @@ manifest as (
 
 nexus_keys as (
 
-    select distinct s3_key from {{ ref('stg_nexus_images') }} where s3_key is not null
+    select distinct s3_key
+    from {{ ref('stg_nexus_images') }}
+    where s3_key is not null
 
 ),
 

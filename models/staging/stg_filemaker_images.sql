@@ -20,7 +20,7 @@ renamed as (
         {{ trimmed('"date"') }} as date_trimmed,
         {{ trimmed('"Type"') }} as category,
         {{ trimmed('id') }} as id_trimmed,
-        {{ trimmed('"fileName"') }} as file_name_trimmed,
+        {{ ending(trimmed('"fileName"')) }} as file_name_ending,
         {{ trimmed('"NexusExportDate"') }} is not null as has_export_date
     from source
 
@@ -32,10 +32,12 @@ date_split as (
     select
         *,
         translate(date_trimmed, '-.', '//') as date_slashed,
-        coalesce({{ matches('date_trimmed', '^[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}$') }}, false)
-            as is_year_last,
-        coalesce({{ matches('date_trimmed', '^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}$') }}, false)
-            as is_year_first
+        coalesce({{ matches(
+            'date_trimmed', '^[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}$'
+        ) }}, false) as is_year_last,
+        coalesce({{ matches(
+            'date_trimmed', '^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}$'
+        ) }}, false) as is_year_first
     from renamed
 
 ),
@@ -46,8 +48,10 @@ date_parts as (
         *,
         {% for part in [1, 2, 3] -%}
         cast(
-            case when is_year_last or is_year_first then split_part(date_slashed, '/', {{ part }}) end
-            as integer
+            case
+                when is_year_last or is_year_first
+                    then split_part(date_slashed, '/', {{ part }})
+            end as integer
         ) as date_part_{{ part }}{{ "," if not loop.last }}
         {% endfor %}
     from date_split
@@ -62,20 +66,23 @@ typed as (
         {{ to_uuid_text('id_contact_trimmed') }} as filemaker_patient_id,
         {{ to_uuid_text('id_trimmed') }} as filemaker_id,
         case
-            when is_year_last
-                then {{ calendar_date('date_part_3', 'date_part_1', 'date_part_2') }}
+            when is_year_last then {{ calendar_date(
+                'date_part_3', 'date_part_1', 'date_part_2'
+            ) }}
         end as date_as_mdy,
         case
-            when is_year_last
-                then {{ calendar_date('date_part_3', 'date_part_2', 'date_part_1') }}
+            when is_year_last then {{ calendar_date(
+                'date_part_3', 'date_part_2', 'date_part_1'
+            ) }}
         end as date_as_dmy,
         case
-            when is_year_first
-                then {{ calendar_date('date_part_1', 'date_part_2', 'date_part_3') }}
+            when is_year_first then {{ calendar_date(
+                'date_part_1', 'date_part_2', 'date_part_3'
+            ) }}
         end as date_as_ymd,
         case
-            when {{ matches('file_name_trimmed', '^(.|\\n|\\r)*[.][A-Za-z0-9]{1,5}$') }}
-                then {{ lower_ascii("reverse(split_part(reverse(file_name_trimmed), '.', 1))") }}
+            when {{ matches('file_name_ending', '^[A-Za-z0-9]{1,5}$') }}
+                then {{ lower_ascii('file_name_ending') }}
         end as file_name_extension
     from date_parts
 

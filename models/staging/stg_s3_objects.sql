@@ -16,16 +16,18 @@ in_dump as (
         {{ to_bigint('size') }} as size,
         nullif(etag, '') as etag
     from source
-    where substr("key", 1, {{ source_prefix | length }}) = {{ text_literal(source_prefix) }}
+    where {{ has_prefix('"key"', source_prefix) }}
 
 ),
 
--- 228.jpg belongs to record 228; 0228.jpg, 228_thumb.jpg and sub/228.jpg to none
+-- 228.jpg belongs to record 228; 0228.jpg, 228_a.jpg and sub/228.jpg to none
 recognised as (
 
     select
         *,
-        coalesce({{ matches('name', '^[1-9][0-9]{0,17}[.][^/.]+$') }}, false) as is_recognised
+        coalesce(
+            {{ matches('name', '^[1-9][0-9]{0,17}[.][^/.]+$') }}, false
+        ) as is_recognised
     from in_dump
 
 ),
@@ -38,7 +40,9 @@ final as (
         name,
         size,
         etag,
-        cast(case when is_recognised then split_part(name, '.', 1) end as bigint) as recid,
+        cast(
+            case when is_recognised then split_part(name, '.', 1) end as bigint
+        ) as recid,
         case when is_recognised then split_part(name, '.', 2) end as extension
     from recognised
 

@@ -5,9 +5,11 @@
 select
     batches.id,
     'Nexus holds batch ' || batches.id
-    || ' with another patient, day or source: find out who moved it before publishing.' as sentence
+    || ' with another patient, day or source: find out who moved it before'
+    || ' publishing.' as sentence
 from {{ ref('image_batch') }} as batches
-inner join {{ ref('stg_nexus_image_batches') }} as held on held.batch_id = batches.id
+inner join {{ ref('stg_nexus_image_batches') }} as held
+    on held.batch_id = batches.id
 where
     held.patient_id <> batches.patient_id
     or held.captured_date <> batches.captured_date

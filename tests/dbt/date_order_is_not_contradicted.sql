@@ -4,7 +4,9 @@
 
 with contradicting as (
 
-    select * from {{ ref('date_order_evidence') }} where verdict = 'contradicts the configured order'
+    select *
+    from {{ ref('date_order_evidence') }}
+    where verdict = 'contradicts the configured order'
 
 ),
 
@@ -16,12 +18,16 @@ best as (
 
 select
     min(contradicting.date_order) as date_order,
-    'The dates contradict filemaker_date_order {{ var("filemaker_date_order") }} ('
+    'The dates contradict filemaker_date_order '
+    || '{{ var("filemaker_date_order") }} ('
     || cast(max(configured.misfits) as varchar) || ' of them do not fit; as '
-    || min(contradicting.date_order) || ' ' || cast(max(best.misfits) as varchar)
-    || ' do not): set filemaker_date_order to ' || min(contradicting.date_order)
+    || min(contradicting.date_order) || ' '
+    || cast(max(best.misfits) as varchar)
+    || ' do not): set filemaker_date_order to '
+    || min(contradicting.date_order)
     || ' in dbt_project.yml and build again.' as sentence
 from contradicting
 inner join best on best.misfits = contradicting.misfits
-inner join {{ ref('date_order_evidence') }} as configured on configured.verdict = 'configured'
+inner join {{ ref('date_order_evidence') }} as configured
+    on configured.verdict = 'configured'
 having count(*) > 0

@@ -4,8 +4,10 @@
 select
     destination_bucket,
     destination_key,
-    cast(count(*) as varchar) || ' images would be copied to one destination (one is image '
-    || min(image_id) || '): let destination_key_template name the record.' as sentence
+    cast(count(*) as varchar)
+    || ' images would be copied to one destination (one is image '
+    || min(image_id) || '): let destination_key_template name the record.'
+        as sentence
 from {{ ref('copy_manifest') }}
 group by destination_bucket, destination_key
 having count(*) > 1

@@ -5,11 +5,14 @@
 select
     image_id,
     'The copy of image ' || image_id
-    || ' would be written into the dump: correct destination_key_template.' as sentence
+    || ' would be written into the dump: correct destination_key_template.'
+        as sentence
 from {{ ref('copy_manifest') }}
 where
     {% if source_prefix -%}
-    substr(destination_key, 1, {{ source_prefix | length }}) = {{ text_literal(source_prefix) }}
+    {{ has_prefix('destination_key', source_prefix) }}
     {%- else -%}
-    destination_bucket in (select bucket from {{ ref('stg_s3_objects') }})
+    destination_bucket in (
+        select bucket from {{ ref('stg_s3_objects') }}
+    )
     {%- endif %}

@@ -1,10 +1,11 @@
--- A warning: an object that is listed twice counts as two, so that its record is
--- ambiguous_object.
+-- A warning: an object that is listed twice counts as two, so that its record
+-- is ambiguous_object.
 {{ config(severity='warn', meta={'sentence': true}) }}
 
 select
     recid,
-    'The listing names an object of record ' || coalesce(cast(recid as varchar), '(none)')
+    'The listing names an object of record '
+    || coalesce(cast(recid as varchar), '(none)')
     || ' more than once: list the dump again.' as sentence
 from {{ ref('stg_s3_objects') }}
 group by bucket, "key", recid

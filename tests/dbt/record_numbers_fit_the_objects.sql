@@ -6,9 +6,11 @@
 select
     telling_file_names,
     agreeing_file_names,
-    'The record numbers do not fit the objects (of ' || cast(telling_file_names as varchar)
-    || ' file names with an extension other than the commonest, ' || cast(agreeing_file_names as varchar)
-    || ' agree with their object): export the table from the same FileMaker file as the pictures, not from a clone.'
-        as sentence
+    'The record numbers do not fit the objects (of '
+    || cast(telling_file_names as varchar)
+    || ' file names with an extension other than the commonest, '
+    || cast(agreeing_file_names as varchar)
+    || ' agree with their object): export the table from the same FileMaker'
+    || ' file as the pictures, not from a clone.' as sentence
 from {{ ref('record_number_evidence') }}
 where telling_file_names >= 5 and agreeing_file_names * 2 < telling_file_names
