@@ -15,7 +15,7 @@ setup: .venv/ready profiles.yml
 	@touch $@
 
 profiles.yml:
-	cp profiles.yml.example profiles.yml
+	install -m 600 profiles.yml.example profiles.yml
 
 demo: setup  ## the main job on a synthetic clinic, twice
 	$(BIN)/python -m demo
