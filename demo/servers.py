@@ -155,7 +155,12 @@ def client(environment: dict[str, str]) -> Any:
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_REGION"],
-        config=Config(max_pool_connections=32, connect_timeout=2, proxies={}),
+        config=Config(
+            max_pool_connections=32,
+            connect_timeout=2,
+            proxies={},
+            request_checksum_calculation="when_required",
+        ),
     )
 
 
