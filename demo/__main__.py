@@ -98,7 +98,8 @@ def import_twice(clinic: Clinic, environment: dict[str, str]) -> None:
     with step("Again: list the bucket"):
         run_script(environment, "list_s3_objects.py", DUMP_URL)
     with step("Again: decide"):
-        run_dbt_build(environment)
+        # the models' unit tests, which do not look at the records, have just passed
+        run_dbt_build(environment, "--exclude-resource-type", "unit_test")
         hold(MANIFEST.read_bytes() == manifest, "the second build wrote another manifest.csv than the first")
         hold(read_summary() == summary, "the second build counts otherwise than the first")
         say("manifest.csv is the same, byte for byte")
@@ -180,11 +181,11 @@ def run_script(environment: dict[str, str], name: str, *arguments: str) -> None:
     hold(done.returncode == 0, f"scripts/{name} ended with exit code {done.returncode}")
 
 
-def run_dbt_build(environment: dict[str, str]) -> None:
+def run_dbt_build(environment: dict[str, str], *options: str) -> None:
     """Build and test the models; dbt's own words only where they are needed."""
-    say("$ dbt build")
+    say(" ".join(["$ dbt build", *options]))
     dbt = str(Path(sys.executable).with_name("dbt"))
-    done = run(environment, dbt, "--no-use-colors", "build", "--target", "duckdb")
+    done = run(environment, dbt, "--no-use-colors", "build", "--target", "duckdb", *options)
     if done.returncode:
         say(done.stdout)
     hold(done.returncode == 0, f"dbt build ended with exit code {done.returncode}")
