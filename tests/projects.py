@@ -9,6 +9,7 @@ import sys
 from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
@@ -97,13 +98,15 @@ class InProcess:
             self.said.append(event.info.msg)
 
     def invoke(self, runner, arguments):
-        os.environ.update(self.project.environment)
-        with chdir(PROJECT_ROOT):
-            result = runner.invoke(["--quiet", *arguments])
-        # let go of the database, as a command does when it ends
-        if environment := DuckDBConnectionManager._ENV:
-            environment.close()
-        return result
+        """Run dbt; what a command would leave behind in its own process is set back: environment, umask, database."""
+        umask = os.umask(0o022)
+        try:
+            with patch.dict(os.environ, self.project.environment), chdir(PROJECT_ROOT):
+                return runner.invoke(["--quiet", *arguments])
+        finally:
+            os.umask(umask)
+            if environment := DuckDBConnectionManager._ENV:
+                environment.close()
 
     def __call__(self, *arguments: str, variables: dict | None = None) -> Ended:
         self.said.clear()

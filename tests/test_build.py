@@ -72,9 +72,29 @@ def test_a_build_that_passes_leaves_the_manifest_behind(project):
     assert tuple(header) == MANIFEST_COLUMNS
     assert rows == [tuple(str(value) for value in row) for row in project.mart("copy_manifest", MANIFEST_COLUMNS)]
     assert [row[2].removeprefix(DUMP) for row in rows] == [f"{n}.jpg" for n in range(1, 21)]
-    assert oct(project.manifest.stat().st_mode & 0o777) == "0o600"
-    for folder in (project.work, project.work / "target", project.work / "logs"):
-        assert oct(folder.stat().st_mode & 0o777) == "0o700"
+
+
+def test_what_dbt_and_duckdb_write_is_the_owners_alone(project, tmp_path):
+    copy = copy_of_project(tmp_path)
+    project.root, project.work = copy, copy / "work"
+    project.__post_init__()
+    project.work.chmod(0o755)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    ended = project.dbt("build", *NO_UNIT_TESTS, "--log-path", str(elsewhere))
+    assert ended.returncode == 0, ended.stdout
+    for folder in (project.work, project.work / "target"):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+    for file in (project.manifest, project.work / "warehouse.duckdb", project.work / "target" / "run_results.json"):
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    # a folder outside the project is left as it is: others may need it
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+
+
+def copy_of_project(folder: Path) -> Path:
+    """The project's own files, elsewhere."""
+    ignored = shutil.ignore_patterns(".git", ".venv", "data", "target", "logs")
+    return Path(shutil.copytree(PROJECT_ROOT, folder / "project", ignore=ignored))
 
 
 def test_only_a_whole_build_writes_a_manifest(dbt):
@@ -214,8 +234,7 @@ def test_every_dbt_command_leaves_every_input_as_it_was(project, kind):
 
 def test_without_the_projects_own_seed_loading_an_input_is_written_over(project, tmp_path):
     """The safeguard taken out: dbt's own materialization writes SQL over a CSV with an absolute path."""
-    copy = tmp_path / "project"
-    shutil.copytree(PROJECT_ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "data", "target", "logs"))
+    copy = copy_of_project(tmp_path)
     macros = copy / "macros" / "duckdb_files.sql"
     text = macros.read_text()
     start, end = text.index("{% materialization seed"), text.index("{% endmaterialization %}")

@@ -19,11 +19,13 @@ DIALECT = (
 def prepare(connection: duckdb.DuckDBPyConnection, folders: list[str], whole_build: bool) -> None:
     """Keep what dbt and DuckDB write from other users, and take the manifest away before a `whole_build`.
 
-    `folders` are dbt's own, absolute or relative to the project root; the
-    database's folder is made private with them, unless it is the project root.
+    Files are made for their owner alone from here on. `folders` are dbt's own,
+    absolute or relative to the project root; they and the database's are made
+    private where they lie in the project. A folder elsewhere is its owner's
+    to set: it may be one that others need, such as /tmp.
     """
     os.umask(0o077)
-    private = [PROJECT_ROOT / folder for folder in folders]
+    private = [(PROJECT_ROOT / folder).resolve() for folder in folders]
     (database,) = connection.execute(
         "select path from duckdb_databases() where database_name = current_database()"
     ).fetchone()
@@ -31,7 +33,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, folders: list[str], whole_bui
         Path(database).chmod(0o600)
         private.append(Path(database).resolve().parent)
     for folder in private:
-        if folder.is_dir() and folder != PROJECT_ROOT:
+        if PROJECT_ROOT in folder.parents and folder.is_dir():
             folder.chmod(0o700)
     if whole_build:
         manifest_path().unlink(missing_ok=True)
@@ -51,6 +53,7 @@ def take_manifest_away() -> str:
 def write_manifest(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
     """Write the table `relation` (the mart copy_manifest), in its own order, to the manifest; say so."""
     path = manifest_path()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         (count,) = connection.execute(
@@ -86,7 +89,7 @@ def load_seed(connection: duckdb.DuckDBPyConnection, path: str, relation: str, c
             f"create or replace table {relation} as select {selected} "
             f"from read_csv({literal(path)}, columns = {{{types}}}, {DIALECT})"
         )
-    except duckdb.Error:
+    except duckdb.InvalidInputException:
         return f"{name} cannot be read: {find_malformed_line(Path(path), len(header))}"
     return None
 
