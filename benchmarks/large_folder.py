@@ -15,6 +15,7 @@ def write_large_folder(folder: Path, rows: int, patients: int) -> None:
     """
     make_missing_seeds(folder)
     connection = duckdb.connect()
+    connection.execute("set enable_progress_bar = false")
 
     def uuid(name: str) -> str:
         digest = f"upper(md5({name}))"
