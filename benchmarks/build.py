@@ -4,9 +4,10 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median_high
 
 from benchmarks.large_folder import write_large_folder
-from benchmarks.processes import Figures, median, spread, timed
+from benchmarks.processes import Figures, spread, timed
 from linkage.seeds import PROJECT_ROOT
 from linkage.settings import project_var
 
@@ -46,4 +47,4 @@ def main(rows: int = 1_000_000, patients: int = 100_000, runs: int = 3) -> None:
         print(f"{'':26}{'peak MB':>8}{spread([run.peak for run in figures])}")
     ratios = [one.wall / other.wall for one, other in zip(with_dbt, without, strict=True)]
     print(f"{'ratio of wall time':26}{'':8}{spread(ratios)}   (at most 2.5)")
-    print(f"{'peak of dbt build':26}{'':8}{median([run.peak for run in with_dbt]):26.0f} MB   (at most 2,000)")
+    print(f"{'peak of dbt build':26}{'':8}{median_high([run.peak for run in with_dbt]):26.0f} MB   (at most 2,000)")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from statistics import median_high
 from typing import NamedTuple
 
 
@@ -29,11 +30,6 @@ def timed(command: list[str], environment: dict[str, str], cwd: str) -> Figures:
     return Figures(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
 
 
-def median(values: list[float]) -> float:
-    """The middle value; of an even number of them, the upper of the two in the middle."""
-    return sorted(values)[len(values) // 2]
-
-
 def spread(values: list[float]) -> str:
     """Minimum, median and maximum."""
-    return f"{min(values):8.1f} {median(values):8.1f} {max(values):8.1f}"
+    return f"{min(values):8.1f} {median_high(values):8.1f} {max(values):8.1f}"
