@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+import nexus
+from demo.postgres import database_url, postgres_server
 from demo.servers import client, s3_server
 from linkage.errors import run_script
 
@@ -60,3 +64,46 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return subprocess.CompletedProcess(sys.argv, end.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The superuser's URL of the session's PostgreSQL server."""
+    with postgres_server() as url:
+        yield url
+
+
+def administer(url: str, statement: str) -> None:
+    """Run one statement outside any transaction, in a session of its own: a test may end every other one."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def nexus_template(postgres: str) -> Callable[[str], str]:
+    """Callable: the name of a database with the tables of a site, `plan` or `generic`, made when first asked for."""
+
+    @functools.cache
+    def template(site: str) -> str:
+        name = f"template_{site}"
+        administer(postgres, f"create database {name}")
+        nexus.migrate(database_url(postgres, name), site)
+        return name
+
+    return template
+
+
+@pytest.fixture
+def nexus_database(postgres: str, nexus_template: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+    """Callable: the superuser's URL of a new database with a site's empty tables; gone when the test has ended."""
+    names = []
+
+    def create(site: str) -> str:
+        name = f"{site}_{uuid.uuid4().hex}"
+        administer(postgres, f"create database {name} template {nexus_template(site)}")
+        names.append(name)
+        return database_url(postgres, name)
+
+    yield create
+    for name in names:
+        administer(postgres, f"drop database {name} with (force)")

@@ -1,47 +1,9 @@
 -- One row per record number that Nexus already holds an image of: the smallest
 -- such image, by its id.
 
-with export_rows as (
+with matches as (
 
-    select recid, filemaker_id
-    from {{ ref('stg_filemaker_images') }}
-    where recid is not null
-
-),
-
-objects as (
-
-    select recid, "key"
-    from {{ ref('stg_s3_objects') }}
-    where recid is not null
-
-),
-
-nexus_images as (
-
-    select * from {{ ref('stg_nexus_images') }}
-
-),
-
-matches as (
-
-    {% for known_by in [
-        'nexus.filemaker_id = export_row.filemaker_id',
-        'nexus.recid = export_row.recid',
-        'nexus.image_id = '
-        ~ image_id_by_filemaker_id('export_row.filemaker_id'),
-        'nexus.image_id = ' ~ image_id_by_recid('export_row.recid'),
-    ] -%}
-    select export_row.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
-    from export_rows as export_row
-    inner join nexus_images as nexus on {{ known_by }}
-
-    union all
-
-    {% endfor -%}
-    select objects.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
-    from objects
-    inner join nexus_images as nexus on nexus.s3_key = objects."key"
+    select * from {{ ref('int_nexus_images_of_records') }}
 
 ),
 

@@ -15,6 +15,9 @@ DIALECT = (
     "header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
 )
 
+# The comment on copy_manifest after a whole build that passed; making the table again loses it.
+PROVED = "made by a build that passed all of its tests"
+
 
 def prepare(connection: duckdb.DuckDBPyConnection, folders: list[str], whole_build: bool) -> None:
     """Keep what dbt and DuckDB write from other users, and take the manifest away before a `whole_build`.
@@ -36,7 +39,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, folders: list[str], whole_bui
         if PROJECT_ROOT in folder.parents and folder.is_dir():
             folder.chmod(0o700)
     if whole_build:
-        manifest_path().unlink(missing_ok=True)
+        take_manifest_away(connection)
 
 
 def manifest_path() -> Path:
@@ -44,10 +47,24 @@ def manifest_path() -> Path:
     return PROJECT_ROOT / os.environ.get("MANIFEST_PATH", "manifest.csv")
 
 
-def take_manifest_away() -> str:
-    """Remove the manifest, so that nothing is copied from a mapping that failed its own tests; say so."""
+def take_manifest_away(connection: duckdb.DuckDBPyConnection) -> str:
+    """Remove the manifest, so that nothing is copied from a mapping that failed its own tests; say so.
+
+    Nor is anything published from it: the marts lose the mark that `is_proved` looks for.
+    """
     manifest_path().unlink(missing_ok=True)
+    query = "select schema_name from duckdb_tables() where table_name = 'copy_manifest' and not temporary"
+    for (schema,) in connection.execute(query).fetchall():
+        connection.execute(f'comment on table "{schema}".copy_manifest is null')
     return f"No {manifest_path().name}: the build did not pass; mend what failed and run dbt build again."
+
+
+def is_proved(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the marts are those of a whole build that passed: whether `write_manifest` has said so."""
+    query = (
+        "select comment from duckdb_tables() where table_name = 'copy_manifest' and database_name = current_database()"
+    )
+    return connection.execute(query).fetchall() == [(PROVED,)]
 
 
 def write_manifest(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
@@ -64,6 +81,7 @@ def write_manifest(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+    connection.execute(f"comment on table {relation} is {literal(PROVED)}")
     return f"{path.name}: {count:,} objects to copy."
 
 

@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -19,33 +19,55 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def write_atomically(path: Path) -> Iterator[TextIO]:
     """Open a text file (UTF-8, `\\n` line ends) that replaces `path` once it is whole.
 
-    The file has mode 0600 and is on disk before it takes its name. On any
-    exception `path` stays as it was and nothing else is left behind.
-
-    Raises UnusableInput where `path` is a folder, or its own folder cannot be written to.
+    Like `write_together`, for one file.
     """
+    with write_together([path]) as [file]:
+        yield file
+
+
+@contextmanager
+def write_together(paths: list[Path]) -> Iterator[list[TextIO]]:
+    """Open a text file (UTF-8, `\\n` line ends) for each of `paths`, which they replace once all are whole.
+
+    The files have mode 0600 and are on disk before they take their names. On
+    any exception every path stays as it was and nothing else is left behind.
+
+    Raises UnusableInput where a path is a folder, or its own folder cannot be written to.
+    """
+    temporaries: list[Path] = []
+    try:
+        with ExitStack() as open_files:
+            files = []
+            for path in paths:
+                descriptor, temporary = make_temporary(path)
+                temporaries.append(temporary)
+                files.append(open_files.enter_context(os.fdopen(descriptor, "w", encoding="utf-8", newline="")))
+            yield files
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, path in zip(temporaries, paths, strict=True):
+            temporary.replace(path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UnusableInput(f"cannot write {paths[0]}: {error.strerror}; make room and run again") from None
+    finally:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+    for folder in {path.parent for path in paths}:
+        sync_folder(folder)
+
+
+def make_temporary(path: Path) -> tuple[int, Path]:
+    """An empty file of its owner's alone beside `path`, open for writing."""
     if path.is_dir():
         raise UnusableInput(f"cannot write {path}: it is a folder; name a file in it")
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise UnusableInput(f"cannot write {path}: {error.strerror}; name another file with an option") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno not in FULL:
-            raise
-        raise UnusableInput(f"cannot write {path}: {error.strerror}; make room and run again") from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    return descriptor, Path(name)
 
 
 def sync_folder(folder: Path) -> None:
