@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import psycopg
 
-from linkage.duckdb_files import is_proved, load_seed
+from linkage.duckdb_files import is_proved, literal, load_seed
 from linkage.errors import UnusableInput, run_script
 from linkage.mapping import check_fit, look_up_values, read_mapping
 from linkage.nexus import nexus_connection
@@ -55,7 +55,7 @@ with results as (
             partition by destination_bucket, destination_key, source_etag
             order by recorded_at desc, rowid desc
         ) as newest_first
-    from temp.results_now
+    from memory.copy_results
 )
 select image.id, image.batch_id
 from image
@@ -149,13 +149,14 @@ def open_warehouse(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     if not path.is_file():
         raise UnusableInput(f"there is no warehouse {path}: run dbt build, or name it with --warehouse")
-    try:
-        warehouse = duckdb.connect(str(path), read_only=True, config={"memory_limit": MEMORY})
-    except duckdb.Error:
-        raise UnusableInput(
-            f"the warehouse {path} cannot be opened: wait until dbt has ended, and run this again"
-        ) from None
-    with warehouse:
+    with duckdb.connect(config={"memory_limit": MEMORY}) as warehouse:
+        try:
+            warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
+        except duckdb.Error:
+            raise UnusableInput(
+                f"the warehouse {path} cannot be opened: wait until dbt has ended, and run this again"
+            ) from None
+        warehouse.execute("use marts")
         if not is_proved(warehouse):
             raise UnusableInput(
                 f"the warehouse {path} is not from a whole build that passed all of its tests: run dbt build"
@@ -163,7 +164,8 @@ def open_warehouse(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         results = data_folder() / "copy_results.csv"
         if not results.is_file():
             raise UnusableInput(f"there is no {results}: set LINKAGE_DATA to the data folder, or copy first")
-        problem = load_seed(warehouse, str(results), "temp.results_now", list(SEED_COLUMNS["copy_results"]))
+        # As the file is now: the build was before the copy run.
+        problem = load_seed(warehouse, str(results), "memory.copy_results", list(SEED_COLUMNS["copy_results"]))
         if problem:
             raise UnusableInput(problem)
         warehouse.execute(VERIFIED)

@@ -313,16 +313,16 @@ def insert_new_rows(nexus: Nexus, counts: dict[str, int]) -> int:
         return 0
     return nexus.execute(
         """
-        update {table} set {column} = counted.image_count
+        update {table} set {column} = counted_images
         from (
-            select held_batch_id as counted_id, count(*) as image_count
+            select held_batch_id as counted_id, count(*) as counted_images
             from {images} as images
             where held_batch_id in (select batch_id from linkage_new_image)
             group by held_batch_id
         ) as counted
         where
-            counted.counted_id = lower(cast({id} as text))
-            and {column} is distinct from counted.image_count
+            counted_id = lower(cast({id} as text))
+            and {column} is distinct from counted_images
         """,
         table=nexus.table("batches"),
         column=sql.Identifier(column),
