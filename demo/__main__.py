@@ -1,4 +1,4 @@
-"""`make demo`: the main job on a synthetic clinic, with the real scripts and a real S3 server, and once more."""
+"""`make demo`: the main job on a synthetic clinic, with the real scripts, a real S3 server and Nexus, and once more."""
 
 import csv
 import hashlib
@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.clinic import DUMP, EXPORT_NAME, Clinic, draw_objects, files_under, make_clinic, upload, write_records
+from demo.nexus import nexus_database, read_back
 from demo.servers import client, s3_server
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +32,7 @@ MANIFEST = DEMO / "manifest.csv"
 RESULTS = DEMO / "copy_results.csv"
 WAREHOUSE = DEMO / "image_linkage.duckdb"
 BUCKET = "synthetic-clinic"
+NEXUS_SEEDS = ("nexus_patients", "nexus_image_batches", "nexus_images")
 DUMP_URL = f"s3://{BUCKET}/{DUMP}"
 NEXT = """\
 Everything is in data/demo/, the pictures in data/demo/bucket/. Look further:
@@ -49,6 +52,12 @@ class DemoFailed(Exception):
     """Something does not hold; the message is one sentence that says what."""
 
 
+FAILURES = (
+    DemoFailed, OSError, RuntimeError, subprocess.SubprocessError, duckdb.Error, psycopg.Error, BotoCoreError,
+    ClientError,
+)  # fmt: skip
+
+
 def main() -> int:
     """Tell the story; 0 where all of it holds, 1 and one sentence where something does not."""
     os.umask(0o077)
@@ -57,9 +66,12 @@ def main() -> int:
         with step("Invent a clinic, and draw its pictures"):
             empty_demo_folder()
             clinic = invent_clinic()
-        with s3_storage() as environment:
-            import_twice(clinic, environment)
-    except (DemoFailed, OSError, duckdb.Error, BotoCoreError, ClientError) as error:
+        with s3_storage() as environment, nexus_of(clinic, environment) as owner:
+            copies = import_records(clinic, environment)
+            import_again(clinic, environment, copies)
+            with step("Look at one patient's images, as Nexus's own code sees them"):
+                show_patient(clinic, owner, list_bucket(client(environment)))
+    except FAILURES as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -69,8 +81,8 @@ def main() -> int:
     return 0
 
 
-def import_twice(clinic: Clinic, environment: dict[str, str]) -> None:
-    """From the export and the bucket to verified copies, and again."""
+def import_records(clinic: Clinic, environment: dict[str, str]) -> dict[str, str]:
+    """From the export, the bucket and Nexus to verified copies and rows in Nexus; the copies' keys with their ETags."""
     s3 = client(environment)
     with step("Upload the pictures, as FileMaker's bulk dump left them"):
         before = fill_bucket(s3)
@@ -79,6 +91,8 @@ def import_twice(clinic: Clinic, environment: dict[str, str]) -> None:
         run_script(environment, "convert_fm_tab_to_csv.py", f"data/demo/{EXPORT_NAME}")
     with step("List the bucket"):
         run_script(environment, "list_s3_objects.py", DUMP_URL)
+    with step("Read patients, batches and images out of Nexus"):
+        export_nexus(clinic, environment)
     with step("Decide what belongs to whom, and test it"):
         run_dbt_build(environment)
         check_outcomes(clinic)
@@ -93,7 +107,17 @@ def import_twice(clinic: Clinic, environment: dict[str, str]) -> None:
         copies = expected_copies(clinic, before)
         after = list_bucket(s3)
         check_copies(before, copies, after)
+    with step("Publish to Nexus"):
+        would = run_script(environment, "publish_to_nexus.py", "--dry-run")
+        done = run_script(environment, "publish_to_nexus.py")
+        hold(inserted(would) == inserted(done), "publishing did not insert what its dry run said")
+        hold(inserted(done)[1] == len(copies), "publishing did not insert each copied image")
+    return copies
 
+
+def import_again(clinic: Clinic, environment: dict[str, str], copies: dict[str, str]) -> None:
+    """Every step once more: first as if Nexus had not been asked again, then with what it holds now."""
+    after = list_bucket(client(environment))
     manifest, summary = MANIFEST.read_bytes(), read_summary()
     with step("Again: list the bucket"):
         run_script(environment, "list_s3_objects.py", DUMP_URL)
@@ -107,8 +131,18 @@ def import_twice(clinic: Clinic, environment: dict[str, str]) -> None:
         run_script(environment, "copy_objects.py", "data/demo/manifest.csv")
         again = outcomes_of_last_run()
         hold(again == {"already_present": len(copies)}, f"the second copy run was to find all copies there: {again}")
-        hold(list_bucket(s3) == after, "the second copy run changed the bucket")
+        hold(list_bucket(client(environment)) == after, "the second copy run changed the bucket")
         say("the bucket is the same, object for object")
+    with step("Again: publish"):
+        hold(inserted(run_script(environment, "publish_to_nexus.py")) == (0, 0), "the second run inserted something")
+
+    with step("Read Nexus again, and decide: all is already linked"):
+        export_nexus(clinic, environment, batches=summary["image_batches"], images=len(copies))
+        run_dbt_build(environment, "--exclude-resource-type", "unit_test")
+        linked = read_summary()
+        hold(linked["already_linked_images"] == len(copies), "not every published image is already linked")
+        hold(linked["objects_to_copy"] == 0, "there are still objects to copy")
+        hold(inserted(run_script(environment, "publish_to_nexus.py")) == (0, 0), "publishing inserted something")
 
 
 def invent_clinic() -> Clinic:
@@ -154,6 +188,52 @@ def s3_storage() -> Iterator[dict[str, str]]:
         }
 
 
+@contextmanager
+def nexus_of(clinic: Clinic, environment: dict[str, str]) -> Iterator[str]:
+    """Nexus while the context lasts; yields its owner's URL, and sets `NEXUS_DATABASE_URL` to that of our role."""
+    with ExitStack() as open_until_the_end:
+        with step("Start PostgreSQL, migrate Nexus's Django models, and register the patients"):
+            owner, environment["NEXUS_DATABASE_URL"] = open_until_the_end.enter_context(nexus_database(clinic))
+        for seed in NEXUS_SEEDS:
+            (DEMO / f"{seed}.csv").unlink()  # they are to come out of Nexus
+        yield owner
+
+
+def export_nexus(clinic: Clinic, environment: dict[str, str], batches: int = 0, images: int = 0) -> None:
+    """Run the export; it must find the clinic's own records, and as many batches and images of the import."""
+    run_script(environment, "export_nexus_records.py")
+    patients, *others = ((DEMO / f"{seed}.csv").read_text(encoding="utf-8").splitlines()[1:] for seed in NEXUS_SEEDS)
+    expected = sorted(f"{patient_id},{filemaker_id.lower()}" for patient_id, filemaker_id in clinic.nexus_patients)
+    hold(patients == expected, "the patients in Nexus are not those that were registered")
+    counts = [len(clinic.nexus_image_batches) + batches, len(clinic.nexus_images) + images]
+    hold([len(rows) for rows in others] == counts, f"Nexus was to hold {counts} batches and images")
+
+
+def inserted(said: str) -> tuple[int, int]:
+    """How many batches and images a publishing run says that it inserted, or would."""
+    found = re.search(r"nsert(?:ed)? ([0-9,]+) image batches and ([0-9,]+) images", said)
+    hold(found is not None, "publishing did not say what it inserted")
+    batches, images = (int(number.replace(",", "")) for number in found.groups())
+    return batches, images
+
+
+def show_patient(clinic: Clinic, owner: str, stored: dict[str, str]) -> None:
+    """Show the patient with the most images: Nexus must have just those, in the patient's own folder of the bucket."""
+    rows = [row for row in clinic.rows if not row.reason]
+    ((patient_id, _),) = Counter(row.patient_id for row in rows).most_common(1)
+    made = {f"{int(row.recid)}.{row.extension}": row.type.strip() for row in rows if row.patient_id == patient_id}
+    batches = [batch for batch in read_back(owner, patient_id) if batch["batch_name"].endswith("(FileMaker Import)")]
+    images = [image for batch in batches for image in batch["images"]]
+    found = {image["original_filename"]: image["category"] for image in images}
+    hold(found == made, "the patient does not have the images that were made for them")
+    own = f"patients/{patient_id}/"
+    hold(all(image["s3_key"] in stored and image["s3_key"].startswith(own) for image in images), "an image is missing")
+    say(f"Patient {patient_id}: {len(images)} images in {len(batches)} batches, all of them in s3://{BUCKET}/{own}")
+    for batch in batches:
+        names = ", ".join(f"{image['original_filename']} {image['category']}" for image in batch["images"])
+        say(textwrap.shorten(f"{batch['batch_name']}: {names}", 100, placeholder=" …"))
+
+
 def fill_bucket(s3: Any) -> dict[str, str]:
     """Upload the pictures; each key with its ETag, which must be the MD5 of the drawn file."""
     s3.create_bucket(Bucket=BUCKET)
@@ -173,12 +253,13 @@ def list_bucket(s3: Any) -> dict[str, str]:
     return {found["Key"]: found["ETag"].strip('"') for page in pages for found in page.get("Contents", [])}
 
 
-def run_script(environment: dict[str, str], name: str, *arguments: str) -> None:
-    """Run one of the project's scripts as a person would, and show what it prints."""
+def run_script(environment: dict[str, str], name: str, *arguments: str) -> str:
+    """Run one of the project's scripts as a person would, and show what it prints, which is returned."""
     say(f"$ python scripts/{name} {' '.join(arguments)}")
     done = run(environment, sys.executable, f"scripts/{name}", *arguments)
     say(done.stdout)
     hold(done.returncode == 0, f"scripts/{name} ended with exit code {done.returncode}")
+    return done.stdout
 
 
 def run_dbt_build(environment: dict[str, str], *options: str) -> None:
