@@ -28,6 +28,7 @@ MART_COLUMNS = {
     "unmatched_objects": ("bucket", "key", "size", "recid", "reason", "record_reason"),
     "unmatched_patients": ("filemaker_patient_id", "image_count", "first_date", "last_date"),
     "import_summary": ("metric", "value"),
+    "batches_to_relink": ("id", "patient_id", "new_patient_id", "captured_date", "image_count"),
 }  # fmt: skip
 
 # The only mart whose rows have an order; the others are multisets.
@@ -240,6 +241,63 @@ def read_nexus_images(folder):
             if image[way] is not None:
                 images[image[way]].append(image)
     return by
+
+
+def read_batches_to_relink(folder, export, objects, nexus_patients):
+    """Batches whose one patient is no longer in Nexus, and whose images all lead to one who is.
+
+    An image leads to a patient where each record that it stands for is already linked, and has that patient alone.
+    """
+    rows_of = defaultdict(list)
+    for row in export:
+        if row["recid"] is not None:
+            rows_of[row["recid"]].append(row)
+
+    filemaker_ids = {recid: {row["filemaker_id"] for row in rows} - {None} for recid, rows in rows_of.items()}
+    image_ids = {
+        recid: {image_id_of(None, recid), *(image_id_of(known, None) for known in filemaker_ids[recid])}
+        for recid in rows_of
+    }
+
+    def records_of(image):
+        found = {item["recid"] for item in objects if item["recid"] is not None and item["key"] == image["s3_key"]}
+        known_as, number = read_uuid(image["filemaker_id"]), read_positive_recid(image["filemaker_id"])
+        return found | {
+            recid
+            for recid in rows_of
+            if recid == number or known_as in filemaker_ids[recid] or image["id"] in image_ids[recid]
+        }
+
+    def patient_of(records):
+        patients = set()
+        for recid in records:
+            if len(rows_of[recid]) != 1 or rows_of[recid][0]["outcome"] != "already_linked":
+                return None
+            patients.add(frozenset(nexus_patients[rows_of[recid][0]["contact_id"]]))
+        return min(min(patients)) if len(patients) == 1 and len(min(patients)) == 1 else None
+
+    images = [
+        {**row, "id": read_nexus_id(row["id"]), "batch_id": read_nexus_id(row["batch_id"])}
+        for row in read_seed(folder, "nexus_images")
+    ]
+    records_by_id = defaultdict(set)
+    for image in images:
+        if image["id"] is not None:
+            records_by_id[image["id"]] |= records_of(image)
+    there = {read_nexus_id(row["patient_id"]) for row in read_seed(folder, "nexus_patients")}
+    batches = defaultdict(list)
+    for row in read_seed(folder, "nexus_image_batches"):
+        batches[read_nexus_id(row["id"])].append(row)
+    found = []
+    for batch_id, rows in batches.items():
+        patient_id = read_nexus_id(rows[0]["patient_id"])
+        if batch_id is None or len(rows) > 1 or patient_id is None or patient_id in there:
+            continue
+        own = [image for image in images if image["batch_id"] == batch_id]
+        leads = {patient_of(records_by_id[image["id"]]) for image in own}
+        if len(leads) == 1 and None not in leads:
+            found.append((batch_id, patient_id, *leads, read_date(rows[0]["captured_date"], "ymd"), len(own)))
+    return found
 
 
 # --- The marts -----------------------------------------------------------------------------------------------------
@@ -480,4 +538,5 @@ def expected_marts(folder: Path, settings: dict) -> dict[str, list[tuple]]:
         "unmatched_objects": unmatched_objects,
         "unmatched_patients": [(patient, len(dates), min(dates), max(dates)) for patient, dates in dates_of.items()],
         "import_summary": list(summary.items()),
+        "batches_to_relink": read_batches_to_relink(folder, export, objects, nexus_patients),
     }

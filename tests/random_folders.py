@@ -415,6 +415,19 @@ def make_nexus_images(below, world, batch_ids, inventory):
     return rows
 
 
+def make_left_batches(below, export):
+    """Batches whose patient is gone from Nexus, with images of the export: mostly of one FileMaker patient's."""
+    batches, images = [], []
+    for number in range(below(3) if export else 0):
+        batch_id = f"e0000000-0000-4000-8000-{number:012x}"
+        batches.append((batch_id, "f0000000-0000-4000-8000-0000000000e0", "left", "2016-11-05", "filemaker_import"))
+        contact = pick(below, export)[1].strip().lower()
+        rows = [row for row in export if row[1].strip().lower() == contact or once_in(below, 20)]
+        for row in rows[: 1 + below(2)]:
+            images.append((f"d0000000-0000-4000-8000-{len(images):012x}", batch_id, row[5], ""))
+    return batches, images
+
+
 # --- The folder ----------------------------------------------------------------------------------------------------
 
 
@@ -473,12 +486,14 @@ def make_folder(below: Below, rows: int) -> Folder:
     inventory = make_inventory(below, world)
     pairs, nexus_patients = make_nexus_patients(below, world)
     nexus_batches, batch_ids = make_nexus_batches(below, world, pairs)
+    nexus_images = make_nexus_images(below, world, batch_ids, inventory)
+    left_batches, images_in_left_batches = make_left_batches(below, export)
     tables = {
         "filemaker_images_metadata": export,
         "s3_inventory": inventory,
         "nexus_patients": nexus_patients,
-        "nexus_image_batches": nexus_batches,
-        "nexus_images": make_nexus_images(below, world, batch_ids, inventory),
+        "nexus_image_batches": nexus_batches + left_batches,
+        "nexus_images": nexus_images + images_in_left_batches,
         "held_images": make_held_images(below, world),
         "copy_results": make_copy_results(below, world),
     }

@@ -48,10 +48,17 @@ records as (
 
 left_batches as (
 
-    select batches.*
+    select
+        batches.batch_id,
+        min(batches.patient_id) as patient_id,
+        min(batches.captured_date) as captured_date
     from batches
     left join patients on patients.patient_id = batches.patient_id
-    where batches.patient_id is not null and patients.patient_id is null
+    group by batches.batch_id
+    having
+        count(*) = 1
+        and count(batches.patient_id) = 1
+        and count(patients.patient_id) = 0
 
 ),
 

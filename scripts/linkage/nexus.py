@@ -23,7 +23,10 @@ def nexus_connection(snapshot: bool = False) -> Iterator[psycopg.Connection]:
     url = os.environ.get("NEXUS_DATABASE_URL", "")
     if not url.startswith(("postgres://", "postgresql://")):
         raise UnusableInput("set NEXUS_DATABASE_URL to Nexus's database: postgresql://user:password@host:5432/database")
-    with database_errors("Nexus"), psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+    with (
+        database_errors("Nexus"),
+        psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection,
+    ):
         if snapshot:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
