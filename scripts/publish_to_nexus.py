@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import psycopg
 
-from linkage.duckdb_files import is_proved, literal, load_seed
+from linkage.duckdb_files import literal, load_seed, proved_schema
 from linkage.errors import UnusableInput, run_script
 from linkage.mapping import check_fit, look_up_values, read_mapping
 from linkage.nexus import nexus_connection
@@ -40,7 +41,8 @@ from linkage.publishing import (
 from linkage.seeds import PROJECT_ROOT, SEED_COLUMNS, data_folder
 
 FETCHED = 10_000  # rows at a time
-MEMORY = "256MB"  # what DuckDB may use before it spills to disk
+# What DuckDB may use before it spills to disk; with one thread this suffices for millions of rows.
+LIMITS = {"memory_limit": "96MB", "threads": 1}
 
 # A copy counts if its newest outcome, by destination and source etag, says so.
 VERIFIED = """
@@ -149,7 +151,10 @@ def open_warehouse(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     if not path.is_file():
         raise UnusableInput(f"there is no warehouse {path}: run dbt build, or name it with --warehouse")
-    with duckdb.connect(config={"memory_limit": MEMORY}) as warehouse:
+    with (
+        TemporaryDirectory(prefix="image-linkage-") as spilled,
+        duckdb.connect(config={**LIMITS, "temp_directory": spilled}) as warehouse,
+    ):
         try:
             warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
         except duckdb.Error:
@@ -157,10 +162,12 @@ def open_warehouse(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 f"the warehouse {path} cannot be opened: wait until dbt has ended, and run this again"
             ) from None
         warehouse.execute("use marts")
-        if not is_proved(warehouse):
+        schema = proved_schema(warehouse)
+        if schema is None:
             raise UnusableInput(
                 f"the warehouse {path} is not from a whole build that passed all of its tests: run dbt build"
             )
+        warehouse.execute(f'use marts."{schema}"')
         results = data_folder() / "copy_results.csv"
         if not results.is_file():
             raise UnusableInput(f"there is no {results}: set LINKAGE_DATA to the data folder, or copy first")

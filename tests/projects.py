@@ -10,11 +10,14 @@ from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
+from uuid import uuid4
 
 import duckdb
+import psycopg
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
+from demo.postgres import database_url
 from linkage.seeds import PROJECT_ROOT, SEED_COLUMNS, make_missing_seeds
 
 DBT = Path(sys.executable).with_name("dbt")
@@ -71,6 +74,38 @@ class Project:
     def mart(self, name: str, columns: tuple[str, ...]) -> list[tuple]:
         selected = ", ".join(f'"{column}"' for column in columns)
         return self.query(f"select {selected} from {name}")
+
+
+@dataclass
+class PostgresProject(Project):
+    """The same on PostgreSQL, in the database of `url`."""
+
+    url: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = psycopg.conninfo.conninfo_to_dict(self.url)
+        connection = {f"PG{name.upper()}": found[name] for name in ("host", "port", "user", "password")}
+        connection["PGDATABASE"] = found["dbname"]
+        return super().environment | connection | {"DBT_TARGET": "postgres"}
+
+    def query(self, sql: str) -> list[tuple]:
+        with psycopg.connect(self.url, options="-c search_path=image_linkage") as connection:
+            return connection.execute(sql).fetchall()
+
+    def mart(self, name: str, columns: tuple[str, ...]) -> list[tuple]:
+        selected = ", ".join(f'"{column}"' for column in columns)
+        return self.query(f"select {selected} from {name}" + (" order by ctid" if name == "copy_manifest" else ""))
+
+
+def postgres_project(server: str, folder: Path) -> PostgresProject:
+    """A project in a new database of the superuser's URL `server`, owned by a new role that may do nothing else."""
+    name = f"linkage_{uuid4().hex}"
+    password = f"password-of-{name}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create role {name} login password '{password}'")
+        connection.execute(f"create database {name} owner {name}")
+    return PostgresProject(folder / "data", folder / "work", url=database_url(server, name, name, password))
 
 
 @dataclass

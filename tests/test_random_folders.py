@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from linkage.dates import WHITE_SPACE, contradicts, date_order_evidence, undecided_orders
 from linkage.seeds import make_missing_seeds
 from oracle import MART_COLUMNS, ORDERED_MARTS, expected_marts, read_seed
-from projects import InProcess, Project
+from projects import InProcess, Project, postgres_project
 from random_folders import data_folders, large_folder, write_folder
 
 EVIDENCE_OF_BUILD = (
@@ -29,6 +29,13 @@ def dbt(tmp_path_factory: pytest.TempPathFactory) -> InProcess:
     folder = tmp_path_factory.mktemp("random")
     make_missing_seeds(folder / "data")
     return InProcess(Project(folder / "data", folder / "work"))
+
+
+@pytest.fixture(scope="module")
+def dbt_on_postgres(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    project = postgres_project(postgres, tmp_path_factory.mktemp("random"))
+    make_missing_seeds(project.data)
+    return InProcess(project)
 
 
 def check_marts(dbt: InProcess, variables: dict) -> None:
@@ -87,6 +94,23 @@ def test_random_folders_give_the_marts_of_a_second_reading(dbt, folder):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_large_random_folders_give_the_marts_of_a_second_reading(dbt, seed):
     check_marts(dbt, large_folder(seed, 4_000, Path(dbt.project.data)))
+
+
+@settings(max_examples=5, derandomize=True, phases=[Phase.generate], **SLOW)
+@given(folder=data_folders())
+def test_random_folders_give_the_same_marts_on_postgres(dbt_on_postgres, folder):
+    check_random_folder(dbt_on_postgres, folder)
+
+
+def test_a_large_random_folder_gives_the_same_marts_on_postgres(dbt_on_postgres):
+    check_marts(dbt_on_postgres, large_folder(3, 4_000, Path(dbt_on_postgres.project.data)))
+
+
+@pytest.mark.fuzz
+@settings(max_examples=50, **SLOW)
+@given(folder=data_folders())
+def test_many_random_folders_give_the_same_marts_on_postgres(dbt_on_postgres, folder):
+    check_random_folder(dbt_on_postgres, folder)
 
 
 @pytest.mark.fuzz

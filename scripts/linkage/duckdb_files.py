@@ -15,8 +15,9 @@ DIALECT = (
     "header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
 )
 
-# The comment on copy_manifest after a whole build that passed; making the table again loses it.
+# The comment on what is published after a whole build that passed; making one of the tables again loses its own.
 PROVED = "made by a build that passed all of its tests"
+PUBLISHED = ("image_batch", "image", "copy_manifest", "batches_to_relink")
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, folders: list[str], whole_build: bool) -> None:
@@ -50,7 +51,7 @@ def manifest_path() -> Path:
 def take_manifest_away(connection: duckdb.DuckDBPyConnection) -> str:
     """Remove the manifest, so that nothing is copied from a mapping that failed its own tests; say so.
 
-    Nor is anything published from it: the marts lose the mark that `is_proved` looks for.
+    Nor is anything published from it: a mart loses the mark that `proved_schema` looks for.
     """
     manifest_path().unlink(missing_ok=True)
     query = "select schema_name from duckdb_tables() where table_name = 'copy_manifest' and not temporary"
@@ -59,12 +60,15 @@ def take_manifest_away(connection: duckdb.DuckDBPyConnection) -> str:
     return f"No {manifest_path().name}: the build did not pass; mend what failed and run dbt build again."
 
 
-def is_proved(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the marts are those of a whole build that passed: whether `write_manifest` has said so."""
-    query = (
-        "select comment from duckdb_tables() where table_name = 'copy_manifest' and database_name = current_database()"
-    )
-    return connection.execute(query).fetchall() == [(PROVED,)]
+def proved_schema(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The schema whose marts are those of a whole build that passed, as `write_manifest` has said; None without one."""
+    query = """
+        select schema_name from duckdb_tables()
+        where database_name = current_database() and table_name in ? and comment = ?
+        group by schema_name having count(*) = ?
+    """
+    schemas = connection.execute(query, [PUBLISHED, PROVED, len(PUBLISHED)]).fetchall()
+    return schemas[0][0] if schemas else None
 
 
 def write_manifest(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
@@ -81,7 +85,9 @@ def write_manifest(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
-    connection.execute(f"comment on table {relation} is {literal(PROVED)}")
+    schema = relation.rpartition(".")[0]
+    for mart in PUBLISHED:
+        connection.execute(f"comment on table {schema}.{mart} is {literal(PROVED)}")
     return f"{path.name}: {count:,} objects to copy."
 
 

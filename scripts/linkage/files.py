@@ -46,8 +46,7 @@ def write_together(paths: list[Path]) -> Iterator[list[TextIO]]:
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
-        for temporary, path in zip(temporaries, paths, strict=True):
-            temporary.replace(path)
+        take_names(temporaries, paths)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -68,6 +67,31 @@ def make_temporary(path: Path) -> tuple[int, Path]:
     except OSError as error:
         raise UnusableInput(f"cannot write {path}: {error.strerror}; name another file with an option") from None
     return descriptor, Path(name)
+
+
+def take_names(temporaries: list[Path], paths: list[Path]) -> None:
+    """Give every temporary file the name of its path, or none of them.
+
+    Raises UnusableInput where a name cannot be taken, such as that of an immutable file.
+    """
+    taken: list[tuple[Path, Path]] = []
+    try:
+        for temporary, path in zip(temporaries, paths, strict=True):
+            old = temporary.with_name(f"{temporary.name}.old")
+            taken.append((old, path))
+            if path.exists():
+                old.hardlink_to(path)
+            temporary.replace(path)
+    except OSError as error:
+        for old, before in taken[:-1]:
+            if old.exists():
+                old.replace(before)
+            else:
+                before.unlink(missing_ok=True)
+        raise UnusableInput(f"cannot write {path}: {error.strerror}; see who may replace it") from None
+    finally:
+        for old, _ in taken:
+            old.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

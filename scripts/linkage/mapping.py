@@ -56,14 +56,14 @@ def read_mapping(name: str) -> Mapping:
     """
     path = Path(name) if name.endswith((".yml", ".yaml")) else FOLDER / f"{name}.yml"
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yml")))
         raise UnusableInput(
             f"cannot read the mapping {name}: {error.strerror}; name one of {known}, or a .yml file"
         ) from None
     try:
-        parts = yaml.safe_load(text)
+        parts = without_empty(yaml.safe_load(content))
     except yaml.YAMLError as error:
         line = getattr(error, "problem_mark", None)
         where = f", line {line.line + 1}" if line else ""
@@ -75,22 +75,49 @@ def read_mapping(name: str) -> Mapping:
 
 def check_shape(name: str, parts: Any) -> None:
     """Raise UnusableInput where a mapping file has not the keys that a mapping has."""
-    found: Any = parts if isinstance(parts, dict) else {}
+    found = names(parts)
     problems = [f"it has no {part}" for part in SHAPE.keys() - found.keys() - {"values"}]
     problems += [f"it has {part}, which no mapping has" for part in found.keys() - SHAPE.keys()]
     for part, (required, optional) in SHAPE.items():
-        keys = found.get(part, {}).keys() if isinstance(found.get(part, {}), dict) else set()
+        entries = found.get(part, {})
+        if not isinstance(entries, dict):
+            problems.append(f"{part} is not filled as it must be")
+            continue
         if part in found:
-            problems += [f"{part} has no {key}" for key in required - keys]
+            problems += [f"{part} has no {key}" for key in required - entries.keys()]
         if optional is not None:
-            problems += [f"{part} has {key}, which no mapping has" for key in keys - required - optional]
-    for part, columns in READ_COLUMNS.items():
-        read = found.get(part, {}).get("read", {}) if isinstance(found.get(part), dict) else {}
-        problems += [f"{part}.read has no {column}" for column in columns if column not in read]
+            problems += [f"{part} has {key}, which no mapping has" for key in entries.keys() - required - optional]
+        problems += [f"{part}.{key} is not filled as it must be" for key in entries if not is_filled(key, entries[key])]
+        read = entries.get("read")
+        if isinstance(read, dict):
+            problems += [f"{part}.read has no {column}" for column in READ_COLUMNS[part] if column not in read]
     if problems:
         raise UnusableInput(
             f"the mapping {name} cannot be used: {sorted(problems)[0]}; compare it with scripts/mappings/plan.yml"
         )
+
+
+def names(part: Any) -> dict[str, Any]:
+    """What a part of a mapping file names: nothing where it is something else than names."""
+    return part if isinstance(part, dict) else {}
+
+
+def without_empty(part: Any) -> Any:
+    """A part of a mapping file without the names that have nothing beside them."""
+    if not isinstance(part, dict):
+        return part
+    return {name: without_empty(value) for name, value in part.items() if value is not None}
+
+
+def is_filled(key: str, value: Any) -> bool:
+    """Whether the value of this key of a mapping is what it must be: columns with their SQL, a list, or else a text."""
+    if key in ("read", "insert"):
+        return isinstance(value, dict) and all(
+            isinstance(column, str) and isinstance(filled, str | int) for column, filled in value.items()
+        )
+    if key == "not_compared":
+        return isinstance(value, list)
+    return isinstance(value, str)
 
 
 def table_name(table: str) -> sql.Identifier:
@@ -154,15 +181,19 @@ def check_fit(connection: psycopg.Connection, mapping: Mapping) -> dict[str, dic
     columns = {part: read_columns(connection, mapping, part) for part in ("patients", "batches", "images")}
     problems = []
     for part in ("batches", "images"):
-        table, insert, found = getattr(mapping, part)["table"], getattr(mapping, part)["insert"], columns[part]
+        rules, found = getattr(mapping, part), columns[part]
+        table, insert = rules["table"], rules["insert"]
         missing = [name for name, column in found.items() if column.is_required and name not in insert]
-        extra = [name for name in insert if name not in found]
+        updated = [rules[key] for key in ("relink", "image_count") if key in rules]
+        extra = [name for name in dict.fromkeys([*insert, *updated]) if name not in found]
         if missing:
             problems.append(f"{table} needs a value for {', '.join(missing)}")
         if extra:
             problems.append(f"{table} has no column {', '.join(extra)}")
         key = next((name for name, filled in insert.items() if filled in ("batch.id", "image.id")), None)
-        if key in found and found[key].type not in ("uuid", "text", "character varying", "character"):
+        if key is None:
+            problems.append(f"the ids of {table} are not filled with ours")
+        elif key in found and found[key].type not in ("uuid", "text", "character varying", "bpchar"):
             problems.append(f"{table}.{key} is {found[key].type}, and our ids are UUIDs")
     if problems:
         raise UnusableInput(
@@ -182,7 +213,7 @@ def read_columns(connection: psycopg.Connection, mapping: Mapping, part: str) ->
         """
         select
             attname,
-            format_type(atttypid, null),
+            format_type(atttypid, -1),
             case when atttypid in ('varchar'::regtype, 'bpchar'::regtype) and atttypmod > 4 then atttypmod - 4 end,
             attnotnull and not atthasdef and attidentity = ''
         from pg_attribute

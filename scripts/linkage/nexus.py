@@ -23,15 +23,19 @@ def nexus_connection(snapshot: bool = False) -> Iterator[psycopg.Connection]:
     url = os.environ.get("NEXUS_DATABASE_URL", "")
     if not url.startswith(("postgres://", "postgresql://")):
         raise UnusableInput("set NEXUS_DATABASE_URL to Nexus's database: postgresql://user:password@host:5432/database")
-    with (
-        database_errors("Nexus"),
-        psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection,
-    ):
-        if snapshot:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-        # Dates and times are read and written as text: alike whatever the role's own settings.
-        connection.execute("set local timezone to 'UTC'")
-        connection.execute("set local datestyle to 'ISO, YMD'")
-        connection.execute("set local application_name to 'image-linkage'")
-        yield connection
+    with database_errors("Nexus"):
+        try:
+            opened = psycopg.connect(
+                url, connect_timeout=CONNECT_SECONDS, client_encoding="utf8", prepare_threshold=None
+            )
+        except UnicodeError:  # two dots in a row, for example
+            raise UnusableInput("the host in NEXUS_DATABASE_URL is no host name; correct it") from None
+        with opened as connection:
+            if snapshot:
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                connection.read_only = True
+            # Dates and times are read and written as text: alike whatever the role's own settings.
+            connection.execute("set local timezone to 'UTC'")
+            connection.execute("set local datestyle to 'ISO, YMD'")
+            connection.execute("set local application_name to 'image-linkage'")
+            yield connection

@@ -20,6 +20,7 @@ SENTENCES = {
     "53": "{what} has no room left (SQLSTATE {state}); make room and run again",
     "53300": "{what} has too many connections; close some and run again",
     "55P03": "{what} is locked by another process; wait for it to end and run again",
+    "57014": "{what} ended a query that took too long (statement_timeout); let this role's queries take longer",
     "57P": "the connection to {what} was lost; run again once it answers",
 }
 OTHERWISE = "{what} refused the query (SQLSTATE {state})"
@@ -48,7 +49,7 @@ def database_errors(what: str) -> Iterator[None]:
 def sentence(what: str, error: psycopg.Error) -> str:
     """What went wrong."""
     state, text = error.sqlstate or "", str(error)
-    if error.pgconn:
+    if error.pgconn or isinstance(error, psycopg.errors.ConnectionTimeout) or "resolve host" in text:
         template = next(answer for words, answer in WHILE_CONNECTING.items() if words in text)
     elif state:
         beginnings = [begin for begin in SENTENCES if state.startswith(begin)]

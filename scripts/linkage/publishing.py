@@ -149,26 +149,30 @@ def find_other_batches(nexus: Nexus) -> list[Finding]:
     """The staged batches that Nexus holds otherwise, or whose patient it does not have."""
     rows = nexus.execute(
         """
-        select batch.id, concat_ws(
-            ' and ',
-            case when patient.id is null then 'its patient ' || batch.patient_id || ' is not in Nexus any more' end,
-            case
-                when held.held_id is null then null
-                when held.held_patient_id is distinct from batch.patient_id then 'Nexus holds it with another patient'
-                when left(held.held_captured_date, 10) is distinct from cast(batch.captured_date as text)
-                    then 'Nexus holds it with another captured date'
-                when held.held_import_source is distinct from batch.import_source
-                    then 'Nexus holds it with another source'
-            end
-        ) as problem
-        from linkage_staged_batch as batch
-        left join {patients} as patient on patient.patient_key = batch.patient_id
-        left join {held} as held on held.held_id = batch.id
+        with batches as (
+            select batch.id, concat_ws(
+                ' and ',
+                case when patient.id is null then 'its patient ' || batch.patient_id || ' is not in Nexus any more' end,
+                case
+                    when held.held_id is null then null
+                    when held.held_patient_id is distinct from batch.patient_id
+                        then 'Nexus holds it with another patient'
+                    when left(held.held_captured_date, 10) is distinct from cast(batch.captured_date as text)
+                        then 'Nexus holds it with another captured date'
+                    when held.held_import_source is distinct from batch.import_source
+                        then 'Nexus holds it with another source'
+                end
+            ) as problem
+            from linkage_staged_batch as batch
+            left join {patients} as patient on patient.patient_key = batch.patient_id
+            left join {held} as held on held.held_id = batch.id
+        )
+        select id, problem from batches where problem <> ''
         """,
         patients=nexus.patients(),
         held=nexus.held("batches"),
     )
-    return [Finding(ROW_NAMES["batch"](batch_id), problem) for batch_id, problem in rows if problem]
+    return [Finding(ROW_NAMES["batch"](batch_id), problem) for batch_id, problem in rows]
 
 
 def find_other_images(nexus: Nexus) -> list[Finding]:
@@ -182,9 +186,12 @@ def find_other_images(nexus: Nexus) -> list[Finding]:
     ]
     differing = nexus.execute(
         """
-        select image.id, image.recid, concat_ws(', ', {compared}) as differences
-        from linkage_staged_image as image
-        inner join {held} as held on held.held_id = image.id
+        with images as (
+            select image.id, image.recid, concat_ws(', ', {compared}) as differences
+            from linkage_staged_image as image
+            inner join {held} as held on held.held_id = image.id
+        )
+        select id, recid, differences from images where differences <> ''
         """,
         compared=sql.SQL(", ").join(compared),
         held=nexus.held("images"),
@@ -214,7 +221,6 @@ def find_other_images(nexus: Nexus) -> list[Finding]:
         *(
             Finding(ROW_NAMES["image"](*row), f"Nexus holds it with another {differences}; {again}")
             for *row, differences in differing
-            if differences
         ),
         *(
             Finding(ROW_NAMES["image"](*row), f"Nexus holds it already, as image {held_id}; {again}")
@@ -339,7 +345,7 @@ def insert_range(nexus: Nexus, kind: str, first: int, last: int) -> None:
     columns, values = zip(*nexus.filled(PARTS[kind]), strict=True)
     try:
         with nexus.connection.transaction():
-            nexus.execute(
+            inserted = nexus.execute(
                 "insert into {table} ({columns}) select {values} from {rows}"
                 " where {kind}.number between {first} and {last}",
                 table=nexus.table(PARTS[kind]),
@@ -350,6 +356,9 @@ def insert_range(nexus: Nexus, kind: str, first: int, last: int) -> None:
                 first=sql.Literal(first),
                 last=sql.Literal(last),
             )
+            # fewer, where a patient has just been deleted, or a trigger leaves rows out
+            if inserted.rowcount <= last - first:
+                raise psycopg.IntegrityError
     except ROW_ERRORS as error:
         if first == last:
             raise RowRefused(refused(nexus, kind, first, error)) from None
@@ -361,14 +370,18 @@ def insert_range(nexus: Nexus, kind: str, first: int, last: int) -> None:
 def refused(nexus: Nexus, kind: str, number: int, error: psycopg.Error) -> Finding:
     """The row of this number, and which rule of the database refuses it; none of its values."""
     key = nexus.execute(
-        "select {key} from {rows} where {kind}.number = {number}",
+        "select {key} from {rows} as {kind} where {kind}.number = {number}",
         key=ROW_KEYS[kind],
-        rows=new_rows(nexus, kind),
+        rows=sql.Identifier(f"linkage_new_{kind}"),
         kind=sql.SQL(kind),
         number=sql.Literal(number),
     ).fetchone()
-    rule = error.diag.constraint_name or error.diag.column_name or type(error).__name__
-    return Finding(ROW_NAMES[kind](*key), f"the database refuses it ({rule})")
+    return Finding(ROW_NAMES[kind](*key), f"the database refuses it ({broken_rule(error)})")
+
+
+def broken_rule(error: psycopg.Error) -> str:
+    """The constraint, the column or the kind of error because of which the database refuses a row."""
+    return error.diag.constraint_name or error.diag.column_name or type(error).__name__
 
 
 def relink(nexus: Nexus) -> tuple[int, list[Finding]]:
@@ -407,20 +420,43 @@ def relink(nexus: Nexus) -> tuple[int, list[Finding]]:
     ]
     if findings:
         return 0, findings
+    try:
+        with nexus.connection.transaction():
+            return give_patients(nexus, sql.SQL("relink_id")), []
+    except ROW_ERRORS:
+        return 0, find_refused_relinks(nexus)
+
+
+def find_refused_relinks(nexus: Nexus) -> list[Finding]:
+    """The staged batches to which the database does not let their new patients be given, tried one after the other."""
+    findings = []
+    for (batch_id,) in nexus.execute("select relink_id from linkage_staged_relink").fetchall():
+        try:
+            with nexus.connection.transaction():
+                give_patients(nexus, sql.Literal(batch_id))
+        except ROW_ERRORS as error:
+            problem = f"it cannot be relinked: the database refuses it ({broken_rule(error)})"
+            findings.append(Finding(ROW_NAMES["batch"](batch_id), problem))
+    return findings
+
+
+def give_patients(nexus: Nexus, batch_id: sql.Composable) -> int:
+    """Give the staged batches with this id their new patients; how many."""
     column = nexus.mapping.batches["relink"]
     read = nexus.mapping.batches["read"]
-    relinked = nexus.execute(
+    return nexus.execute(
         """
         update {table} set {column} = cast(relink_new_patient_id as {type})
         from linkage_staged_relink
         where
-            lower(cast({id} as text)) = relink_id
+            relink_id = {batch_id}
+            and lower(cast({id} as text)) = relink_id
             and lower(cast({patient_id} as text)) = relink_patient_id
         """,
+        batch_id=batch_id,
         table=nexus.table("batches"),
         column=sql.Identifier(column),
         type=sql.SQL(nexus.columns["batches"][column].type),
         id=expression(read["id"], nexus.values),
         patient_id=expression(read["patient_id"], nexus.values),
-    )
-    return relinked.rowcount, []
+    ).rowcount

@@ -1,0 +1,165 @@
+{# What dbt on PostgreSQL does with files: read the seeds. Python is not at hand
+   here, nor may the server see the file, nor can SQL. psycopg2, by which dbt
+   talks to the server, can: it makes a large object of a file on this side,
+   whose bytes can be read. The object is gone before the transaction ends. #}
+
+{# A seed of any size, every column text, by COPY. Its rows are checked first:
+   what COPY says of a malformed one holds its values. The table is filled, not
+   made anew, where it is there: views rest on it. #}
+{% materialization seed, adapter='postgres' %}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set old_relation = load_cached_relation(this) -%}
+    {%- set columns = model.columns.keys() | list -%}
+    {%- set name = model.original_file_path.split('/') | last -%}
+    {%- set path = model.original_file_path
+        if model.original_file_path.startswith('/')
+        else model.root_path ~ '/' ~ model.original_file_path -%}
+    {{ run_hooks(pre_hooks) }}
+
+    {%- set cursor = adapter.add_query('select 1')[1] -%}
+    {%- set file = try_or_compiler_error(
+        name ~ ' cannot be opened: give yourself the right to read it',
+        cursor.connection.lobject, 0, 'rb', 0, path
+    ) -%}
+    {%- set contents = file.read() -%}
+    {%- do file.unlink() -%}
+    {%- set header, chunks = read_csv(name, contents, columns) -%}
+
+    {%- if old_relation is not none -%}
+        {%- set present = adapter.get_columns_in_relation(old_relation) -%}
+        {%- if present | map(attribute='name') | list != columns -%}
+            {% do adapter.drop_relation(old_relation) %}
+            {%- set old_relation = none -%}
+        {%- endif -%}
+    {%- endif -%}
+    {% call statement('prepare_seed') %}
+        create temporary table incoming (
+            {%- for column in header %}
+            field_{{ loop.index0 }} text{{ "," if not loop.last }}
+            {%- endfor %}
+        ) on commit drop;
+        {% if old_relation is none -%}
+        create table {{ target_relation }} (
+            {%- for column in columns %}
+            "{{ column }}" text{{ "," if not loop.last }}
+            {%- endfor %}
+        );
+        {%- else -%}
+        truncate {{ target_relation }};
+        {%- endif %}
+    {% endcall %}
+    {%- set copy -%}
+        copy incoming from stdin with (format csv, encoding 'UTF8', force_null (
+            {%- for column in header -%}
+            field_{{ loop.index0 }}{{ ", " if not loop.last }}
+            {%- endfor -%}
+        ))
+    {%- endset -%}
+    {# pop(0) hands out chunk by chunk; an empty one ends it #}
+    {%- do try_or_compiler_error(
+        name ~ ' cannot be copied into PostgreSQL: look at the server\'s log',
+        cursor.copy_expert, copy, namespace(read=chunks.pop), 0
+    ) -%}
+    {% call statement('load_seed') %}
+        insert into {{ target_relation }}
+        select
+            {%- for column in columns %}
+            field_{{ header.index(column) }}{{ "," if not loop.last }}
+            {%- endfor %}
+        from incoming;
+        drop table incoming;
+        analyze {{ target_relation }};
+    {% endcall %}
+
+    {% do store_result('main', response='CREATE') %}
+    {% do store_result('agate_table', response='CREATE') %}
+    {% do persist_docs(target_relation, model) %}
+    {{ run_hooks(post_hooks) }}
+    {% do adapter.commit() %}
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+{# A CSV file's header, and its records in chunks for COPY, the last one empty;
+   blank lines are left out. Where the file is malformed the build ends with one
+   sentence and none of its values, as scripts/linkage/duckdb_files.py does.
+   Patterns work on bytes, as the text that Latin-1 makes of them. #}
+{% macro read_csv(name, contents, columns) %}
+    {%- set again = '; make it again with its script' -%}
+    {%- set text = contents.decode('latin-1').removeprefix('\xef\xbb\xbf') -%}
+    {%- set readable = modules.re.match(
+        '(?:[\x01-\x7f]++|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]'
+        '|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]'
+        '|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}'
+        '|\xf4[\x80-\x8f][\x80-\xbf]{2})*+', text
+    ).end() -%}
+    {%- if readable < text | length -%}
+        {{ malformed_csv(
+            name, text[:readable], 'line {} has a NUL byte'
+            if text[readable] == '\0' else 'line {} is not UTF-8'
+        ) }}
+    {%- endif -%}
+
+    {%- set field = '(?>"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)' -%}
+    {%- set line = modules.re.match(
+        '(' ~ field ~ '(?:,' ~ field ~ ')*+)(\r?\n|\\Z)', text
+    ) -%}
+    {%- if not line or not line.group(1) -%}
+        {% do exceptions.raise_compiler_error(
+            name ~ ' has no header in line 1' ~ again
+        ) %}
+    {%- endif -%}
+    {%- set header = [] -%}
+    {%- for column in modules.re.findall(
+        '(?:^|,)(' ~ field ~ ')', line.group(1)
+    ) -%}
+        {%- do header.append(
+            column[1:-1].replace('""', '"') if column[:1] == '"' else column
+        ) -%}
+    {%- endfor -%}
+    {%- for column in columns if column not in header -%}
+        {% do exceptions.raise_compiler_error(
+            name ~ ' has no column ' ~ column ~ ' in line 1' ~ again
+        ) %}
+    {%- endfor -%}
+    {%- if header | unique(true) | list | length < header | length -%}
+        {% do exceptions.raise_compiler_error(
+            name ~ ' names a column twice in line 1' ~ again
+        ) %}
+    {%- endif -%}
+
+    {%- set width = header | length -%}
+    {%- set chunks = [] -%}
+    {%- for part in modules.re.compile(
+        '(?s)((?>' ~ field ~ '(?:,' ~ field ~ '){' ~ (width - 1) ~ '}(?:'
+        ~ line.group(2) ~ '|\\Z)){1,500}+)|(' ~ line.group(2) ~ ')|(.+)'
+    ).finditer(text, line.end()) -%}
+        {%- if part.group(1) -%}
+            {%- do chunks.append(part.group(1).encode('latin-1')) -%}
+        {%- elif part.group(3) -%}
+            {%- set record = modules.re.match(
+                field ~ '(?:,' ~ field ~ ')*+', part.group(3)
+            ).group() -%}
+            {%- set fields = 1 + modules.re.sub('"[^"]*+"', '', record)
+                .count(',') -%}
+            {%- set after = part.group(3)[record | length:][:1] -%}
+            {{ malformed_csv(
+                name,
+                text[:part.start()],
+                'the quotes in line {} do not match'
+                if after not in ['', '\r', '\n']
+                else 'line {} has ' ~ fields ~ ' fields, not ' ~ width
+                if fields != width else 'line {} ends otherwise than line 1'
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return((header, chunks + [''])) }}
+{% endmacro %}
+
+{# Raises the sentence for a CSV file whose line after the text `before` has a
+   problem. #}
+{% macro malformed_csv(name, before, problem) %}
+    {% do exceptions.raise_compiler_error(
+        name ~ ' cannot be read: ' ~ problem.format(before.count('\n') + 1)
+        ~ '; correct that line, or make the file again'
+    ) %}
+{% endmacro %}

@@ -1,0 +1,76 @@
+"""Write manifest.csv (§8) of the models on PostgreSQL, where the last whole dbt build passed.
+
+The database is that of libpq's own variables: PGHOST, PGUSER, PGPASSWORD and so on.
+"""
+
+import argparse
+import os
+import re
+from collections.abc import Iterable
+
+import psycopg
+from psycopg import sql
+
+from linkage.duckdb_files import manifest_path
+from linkage.errors import UnusableInput, run_script
+from linkage.files import write_atomically
+from linkage.manifest import COLUMNS
+from linkage.postgres import database_errors
+
+CONNECT_SECONDS = 10
+SPECIAL = re.compile(r'[#,"\r\n]|^$')
+
+
+def main() -> None:
+    """Write the manifest, or take an older one away: nothing is copied from a mapping that failed its own tests."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    schema = os.environ.get("LINKAGE_SCHEMA", "image_linkage")
+    parser.add_argument(
+        "--schema", default=schema, help="where the models live; default: LINKAGE_SCHEMA, or %(default)s"
+    )
+    table = sql.Identifier(parser.parse_args().schema, "copy_manifest")
+
+    path = manifest_path()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = os.environ.get("PGDATABASE", "image_linkage")
+    with (
+        database_errors("PostgreSQL"),
+        psycopg.connect(dbname=database, connect_timeout=CONNECT_SECONDS, client_encoding="UTF8") as connection,
+    ):
+        if not has_passed(connection, table):
+            path.unlink(missing_ok=True)
+            raise UnusableInput(
+                f"no {path.name}: the last dbt build --target postgres did not pass as a whole; run it, then this again"
+            )
+        columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        query = sql.SQL("copy (select {} from {} order by ctid) to stdout").format(columns, table)
+        with write_atomically(path) as file, connection.cursor() as cursor:
+            file.write(manifest_line(COLUMNS))
+            with cursor.copy(query) as copy:
+                file.writelines(map(manifest_line, copy.rows()))
+            count = cursor.rowcount
+    print(f"{path.name}: {count:,} objects to copy.")
+
+
+def has_passed(connection: psycopg.Connection, table: sql.Identifier) -> bool:
+    """Whether `table` is there with the mark that a build leaves (macros/run_hooks.sql); it stays so from here on."""
+    name = table.as_string(connection)
+    if connection.execute("select to_regclass(%s)", [name]).fetchone() == (None,):
+        return False
+    connection.execute(sql.SQL("lock table {} in share mode").format(table))
+    query = "select obj_description(to_regclass(%s), 'pg_class')"
+    return connection.execute(query, [name]).fetchone() == ("passed",)
+
+
+def manifest_line(values: Iterable[str | None]) -> str:
+    """One record as DuckDB writes it, which quotes what has a # as well: the same file from either database."""
+    return ",".join("" if value is None else quoted(value) for value in values) + "\n"
+
+
+def quoted(value: str) -> str:
+    """`value` in quotes, where it needs them."""
+    return '"' + value.replace('"', '""') + '"' if SPECIAL.search(value) else value
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,79 @@
+"""A TCP proxy in front of a real PostgreSQL server that ends connections at chosen messages of the client."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from urllib.parse import urlsplit
+
+# What becomes of a message: None, it is passed on; else the connection ends, without an answer to it.
+DROPPED, LOST_ANSWER = "dropped", "passed on, its answer is lost"
+
+
+class PostgresProxy(ThreadingTCPServer):
+    """Calls `listen` with each message of a client before it is passed on, and does with it what that returns.
+
+    A message is its type and content, such as `QCOMMIT`; the first, which has no
+    type, is passed on unheard. `url` leads to the server's database by way of the proxy.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, url: str, listen: Callable[[str], str | None]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        parts = urlsplit(url)
+        self.target, self.listen = (parts.hostname, parts.port), listen
+        address = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{self.server_address[1]}"
+        self.url = parts._replace(netloc=address, query="sslmode=disable&gssencmode=disable").geturl()
+
+
+class Handler(StreamRequestHandler):
+    """One connection."""
+
+    server: PostgresProxy
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.target) as onward:
+            answers = threading.Thread(target=pass_on, args=(onward, self.connection))
+            answers.start()
+            fault, first = None, True
+            while not fault and (head := self.rfile.read(4 if first else 5)):
+                message = head + self.rfile.read(int.from_bytes(head[-4:], "big") - 4)
+                if not first:
+                    text = (message[:1] + message[5:]).rstrip(b"\0").decode(errors="replace")
+                    fault = self.server.listen(text)
+                first = False
+                if fault:
+                    end(self.connection)
+                if fault != DROPPED:
+                    onward.sendall(message)
+            end(onward)
+            answers.join()
+
+
+def pass_on(source: socket.socket, target: socket.socket) -> None:
+    """Pass on what comes from `source` until either has ended."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    end(target)
+
+
+def end(connection: socket.socket) -> None:
+    """Close a connection in both directions; it may be closed already."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def postgres_proxy(url: str, listen: Callable[[str], str | None]) -> Iterator[PostgresProxy]:
+    """Run a PostgresProxy in front of the server of `url`."""
+    with PostgresProxy(url, listen) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            proxy.shutdown()
+            thread.join()
