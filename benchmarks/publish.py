@@ -119,7 +119,8 @@ def write_warehouse(folder: Path, images: int, patients: int) -> dict[str, str]:
             """
             create table image_batch as
             select
-                batch_id as id, patient_id, strftime(filemaker_date, '%-d %b %Y') || ' (FileMaker Import)' as batch_name,
+                batch_id as id, patient_id,
+                strftime(filemaker_date, '%-d %b %Y') || ' (FileMaker Import)' as batch_name,
                 filemaker_date as captured_date, cast(null as varchar) as filemaker_batch_id,
                 'filemaker_import' as import_source, count(*) as image_count
             from image

@@ -36,7 +36,7 @@
         {% set decided = (failed or whole) and not flags.EMPTY %}
         {% if target.type == 'duckdb' and decided %}
             {% set mart = graph.nodes['model.image_linkage.copy_manifest'] %}
-            {% set call = 'files.take_manifest_away()' if failed
+            {% set call = 'files.take_manifest_away(connection)' if failed
                 else 'files.write_manifest(connection, '
                 ~ (mart.relation_name | tojson) ~ ')' %}
             {% call statement('manifest', language='python') %}
@@ -44,7 +44,10 @@
             {% endcall %}
             {% do log(python_answer(), info=true) %}
         {% elif decided %}
-            {% do mark_manifest(none if failed else 'passed') %}
+            {% do mark_manifest(
+                none if failed
+                else 'made by a build that passed all of its tests'
+            ) %}
             {% do log(
                 'No manifest: the build did not pass; mend what failed and run'
                 ~ ' dbt build again.' if failed

@@ -5,20 +5,17 @@ The database is that of libpq's own variables: PGHOST, PGUSER, PGPASSWORD and so
 
 import argparse
 import os
-import re
-from collections.abc import Iterable
 
 import psycopg
 from psycopg import sql
 
-from linkage.duckdb_files import manifest_path
+from linkage.duckdb_files import PROVED, manifest_path
 from linkage.errors import UnusableInput, run_script
-from linkage.files import write_atomically
+from linkage.files import csv_line, write_atomically
 from linkage.manifest import COLUMNS
 from linkage.postgres import database_errors
 
 CONNECT_SECONDS = 10
-SPECIAL = re.compile(r'[#,"\r\n]|^$')
 
 
 def main() -> None:
@@ -45,9 +42,9 @@ def main() -> None:
         columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
         query = sql.SQL("copy (select {} from {} order by ctid) to stdout").format(columns, table)
         with write_atomically(path) as file, connection.cursor() as cursor:
-            file.write(manifest_line(COLUMNS))
+            file.write(csv_line(COLUMNS))
             with cursor.copy(query) as copy:
-                file.writelines(map(manifest_line, copy.rows()))
+                file.writelines(map(csv_line, copy.rows()))
             count = cursor.rowcount
     print(f"{path.name}: {count:,} objects to copy.")
 
@@ -59,17 +56,7 @@ def has_passed(connection: psycopg.Connection, table: sql.Identifier) -> bool:
         return False
     connection.execute(sql.SQL("lock table {} in share mode").format(table))
     query = "select obj_description(to_regclass(%s), 'pg_class')"
-    return connection.execute(query, [name]).fetchone() == ("passed",)
-
-
-def manifest_line(values: Iterable[str | None]) -> str:
-    """One record as DuckDB writes it, which quotes what has a # as well: the same file from either database."""
-    return ",".join("" if value is None else quoted(value) for value in values) + "\n"
-
-
-def quoted(value: str) -> str:
-    """`value` in quotes, where it needs them."""
-    return '"' + value.replace('"', '""') + '"' if SPECIAL.search(value) else value
+    return connection.execute(query, [name]).fetchone() == (PROVED,)
 
 
 if __name__ == "__main__":

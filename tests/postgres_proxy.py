@@ -37,19 +37,23 @@ class Handler(StreamRequestHandler):
         with socket.create_connection(self.server.target) as onward:
             answers = threading.Thread(target=pass_on, args=(onward, self.connection))
             answers.start()
-            fault, first = None, True
-            while not fault and (head := self.rfile.read(4 if first else 5)):
-                message = head + self.rfile.read(int.from_bytes(head[-4:], "big") - 4)
-                if not first:
-                    text = (message[:1] + message[5:]).rstrip(b"\0").decode(errors="replace")
-                    fault = self.server.listen(text)
-                first = False
-                if fault:
-                    end(self.connection)
-                if fault != DROPPED:
-                    onward.sendall(message)
+            with suppress(OSError):  # a client that is killed resets its connection
+                self.pass_messages_on(onward)
             end(onward)
             answers.join()
+
+    def pass_messages_on(self, onward: socket.socket) -> None:
+        """Until the client ends, or a fault ends it."""
+        fault, first = None, True
+        while not fault and (head := self.rfile.read(4 if first else 5)):
+            message = head + self.rfile.read(int.from_bytes(head[-4:], "big") - 4)
+            if not first:
+                fault = self.server.listen((message[:1] + message[5:]).rstrip(b"\0").decode(errors="replace"))
+            first = False
+            if fault:
+                end(self.connection)
+            if fault != DROPPED:
+                onward.sendall(message)
 
 
 def pass_on(source: socket.socket, target: socket.socket) -> None:

@@ -20,7 +20,7 @@ import nexus
 import projects
 import publish_to_nexus
 from demo.postgres import database_url
-from linkage.duckdb_files import PROVED, PUBLISHED
+from linkage.duckdb_files import PROVED
 from linkage.mapping import FOLDER
 from warehouses import (
     MARTS,
@@ -956,7 +956,7 @@ def make_again(here, mart):
 NOT_PROVED = "is not from a whole build that passed all of its tests: run dbt build"
 WAREHOUSES = {
     "missing": (lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).unlink(), "there is no warehouse"),
-    **{f"another {mart}": (partial(make_again, mart=mart), NOT_PROVED) for mart in PUBLISHED},
+    **{f"another {mart}": (partial(make_again, mart=mart), NOT_PROVED) for mart in MARTS},
     "no database": (
         lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).write_text("x" * 9000),
         "cannot be opened",

@@ -1,6 +1,6 @@
 -- One row per batch in Nexus whose patient is no longer there, and whose images
 -- all lead to one patient who is: patients who were imported into Nexus anew,
--- under new ids. publish_to_nexus.py --relink gives these batches their patient.
+-- under new ids. publish_to_nexus.py --relink gives the batches their patient.
 
 with batches as (
 
