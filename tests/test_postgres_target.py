@@ -17,6 +17,7 @@ import convert_fm_tab_to_csv
 import write_manifest
 from demo.clinic import EXPORT_NAME, make_clinic, write_records
 from demo.postgres import database_url
+from linkage.duckdb_files import PROVED
 from linkage.files import csv_line
 from linkage.seeds import PROJECT_ROOT, SAMPLE_FOLDER, SEED_COLUMNS
 from projects import InProcess, PostgresProject, Project, postgres_project, uuid, write_clinic, write_seed
@@ -137,7 +138,9 @@ def test_values_come_out_as_on_duckdb_whatever_they_are(dbt, duckdb, write):
     )
     check_equal(dbt, duckdb, write)
     assert dbt.project.query("select count(*) from image") == [(3_000,)]
-    found = dbt.project.query("""select "Type" from filemaker_images_metadata where "Type" ilike 'null' order by 1""")
+    found = dbt.project.query("""
+        select "Type" from filemaker_images_metadata where "Type" ilike 'null' order by "Type" collate "C"
+    """)
     assert found == [("NULL",)] * 800 + [("null",)] * 800
 
 
@@ -266,7 +269,7 @@ def test_only_a_whole_build_that_passed_gives_a_manifest(dbt, write):
         return ended.returncode == 2
 
     def pass_again() -> None:
-        assert dbt("run-operation", "mark_manifest", "--args", "{mark: passed}").success
+        assert dbt("run-operation", "mark_manifest", "--args", f"{{mark: {PROVED}}}").success
 
     # parts of a build say nothing, but for one that makes the table anew
     assert dbt("test", "--select", "conservation").success
