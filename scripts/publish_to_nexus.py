@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
+from uuid import uuid4
 
 import duckdb
 import psycopg
@@ -151,10 +152,9 @@ def open_warehouse(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     if not path.is_file():
         raise UnusableInput(f"there is no warehouse {path}: run dbt build, or name it with --warehouse")
-    with (
-        TemporaryDirectory(prefix="image-linkage-") as spilled,
-        duckdb.connect(config={**LIMITS, "temp_directory": spilled}) as warehouse,
-    ):
+    # DuckDB makes this folder only when it needs it, and takes it away.
+    spilled = Path(gettempdir()) / f"image-linkage-{uuid4()}"
+    with duckdb.connect(config={**LIMITS, "temp_directory": str(spilled)}) as warehouse:
         try:
             warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
         except duckdb.Error:

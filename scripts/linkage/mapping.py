@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 from psycopg import sql
 
 from linkage.errors import UnusableInput
@@ -15,18 +17,13 @@ from linkage.seeds import PROJECT_ROOT
 from linkage.settings import project_var
 
 FOLDER = PROJECT_ROOT / "scripts" / "mappings"
+SCHEMA = "schema.yml"
 VARIABLE = re.compile(r"(?<![:\w]):([a-z_]+)")
 READ_COLUMNS = {
     "batches": ("id", "patient_id", "batch_name", "captured_date", "import_source"),
     "images": ("id", "batch_id", "filemaker_id", "s3_key"),
 }
 IDS = ("id", "patient_id", "batch_id", "filemaker_id")
-SHAPE = {
-    "values": (set(), None),
-    "patients": ({"table", "id"}, {"notes", "json"}),
-    "batches": ({"table", "read", "insert", "relink"}, {"image_count"}),
-    "images": ({"table", "read", "insert"}, {"not_compared"}),
-}  # part: keys that it must have, keys that it may have (None: any)
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,12 @@ def read_mapping(name: str) -> Mapping:
     try:
         content = path.read_bytes()
     except OSError as error:
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yml")))
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yml") if file.name != SCHEMA))
         raise UnusableInput(
             f"cannot read the mapping {name}: {error.strerror}; name one of {known}, or a .yml file"
         ) from None
     try:
-        parts = without_empty(yaml.safe_load(content))
+        parts = yaml.safe_load(content)
     except yaml.YAMLError as error:
         line = getattr(error, "problem_mark", None)
         where = f", line {line.line + 1}" if line else ""
@@ -74,50 +71,15 @@ def read_mapping(name: str) -> Mapping:
 
 
 def check_shape(name: str, parts: Any) -> None:
-    """Raise UnusableInput where a mapping file has not the keys that a mapping has."""
-    found = names(parts)
-    problems = [f"it has no {part}" for part in SHAPE.keys() - found.keys() - {"values"}]
-    problems += [f"it has {part}, which no mapping has" for part in found.keys() - SHAPE.keys()]
-    for part, (required, optional) in SHAPE.items():
-        entries = found.get(part, {})
-        if not isinstance(entries, dict):
-            problems.append(f"{part} is not filled as it must be")
-            continue
-        if part in found:
-            problems += [f"{part} has no {key}" for key in required - entries.keys()]
-        if optional is not None:
-            problems += [f"{part} has {key}, which no mapping has" for key in entries.keys() - required - optional]
-        problems += [f"{part}.{key} is not filled as it must be" for key in entries if not is_filled(key, entries[key])]
-        read = entries.get("read")
-        if isinstance(read, dict):
-            problems += [f"{part}.read has no {column}" for column in READ_COLUMNS[part] if column not in read]
-    if problems:
+    """Raise UnusableInput where a mapping file has not what `scripts/mappings/schema.yml` asks for."""
+    schema = yaml.safe_load((FOLDER / SCHEMA).read_bytes())
+    problem = best_match(Draft202012Validator(schema).iter_errors(parts))
+    if problem is not None:
+        where = ".".join(map(str, problem.absolute_path)) or "its top level"
         raise UnusableInput(
-            f"the mapping {name} cannot be used: {sorted(problems)[0]}; compare it with scripts/mappings/plan.yml"
+            f"the mapping {name} cannot be used: in {where}, {' '.join(problem.message.split())}; "
+            "compare it with scripts/mappings/plan.yml"
         )
-
-
-def names(part: Any) -> dict[str, Any]:
-    """What a part of a mapping file names: nothing where it is something else than names."""
-    return part if isinstance(part, dict) else {}
-
-
-def without_empty(part: Any) -> Any:
-    """A part of a mapping file without the names that have nothing beside them."""
-    if not isinstance(part, dict):
-        return part
-    return {name: without_empty(value) for name, value in part.items() if value is not None}
-
-
-def is_filled(key: str, value: Any) -> bool:
-    """Whether the value of this key of a mapping is what it must be: columns with their SQL, a list, or else a text."""
-    if key in ("read", "insert"):
-        return isinstance(value, dict) and all(
-            isinstance(column, str) and isinstance(filled, str | int) for column, filled in value.items()
-        )
-    if key == "not_compared":
-        return isinstance(value, list)
-    return isinstance(value, str)
 
 
 def table_name(table: str) -> sql.Identifier:
