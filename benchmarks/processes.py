@@ -3,6 +3,8 @@
 import os
 import subprocess
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from statistics import median_high
 from typing import NamedTuple
 
@@ -18,8 +20,17 @@ class Figures(NamedTuple):
 def timed(command: list[str], environment: dict[str, str], cwd: str) -> Figures:
     """Run a command to its end; its output is thrown away.
 
-    Raises RuntimeError where it fails.
+    A process's peak begins with the memory of the one that starts it, which
+    may have written large files: so a small one does.
+
+    Raises RuntimeError where the command fails.
     """
+    with ProcessPoolExecutor(1, get_context("spawn")) as small:
+        return small.submit(run, command, environment, cwd).result()
+
+
+def run(command: list[str], environment: dict[str, str], cwd: str) -> Figures:
+    """Run a command, as `timed` does, from this process."""
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

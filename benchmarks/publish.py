@@ -3,12 +3,8 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median_high
-from typing import Any
 
 import duckdb
 import psycopg
@@ -31,14 +27,14 @@ def main(images: int = 200_000, patients: int = 20_000, runs: int = 3) -> None:
     with tempfile.TemporaryDirectory() as name, postgres_server() as server:
         folder = Path(name)
         make_template(server, patients)
-        few = apart(write_warehouse, folder / "few", images // 4, patients)
-        all_images = apart(write_warehouse, folder / "all", images, patients)
+        few = write_warehouse(folder / "few", images // 4, patients)
+        all_images = write_warehouse(folder / "all", images, patients)
         for _ in range(runs):
             new_database(server)
-            quarter.append(apart(publish, server, few))
+            quarter.append(publish(server, few))
             new_database(server)
-            new.append(apart(publish, server, all_images))
-            again.append(apart(publish, server, all_images))
+            new.append(publish(server, all_images))
+            again.append(publish(server, all_images))
     print(f"{'':34}{'min':>8} {'median':>8} {'max':>8}")
     titles = (f"{images // 4:,} new images", f"{images:,} new images", f"{images:,} already there")
     for title, figures in zip(titles, (quarter, new, again), strict=True):
@@ -47,16 +43,6 @@ def main(images: int = 200_000, patients: int = 20_000, runs: int = 3) -> None:
     print(f"{'wall time of all':26}{'':8}{median_high([run.wall for run in new]):26.1f} s   (under 30)")
     growth = median_high([run.peak for run in new]) / median_high([run.peak for run in quarter])
     print(f"{'peak of all / a quarter':26}{'':8}{growth:26.2f}   (about 1)")
-
-
-def apart(call: Callable[..., Any], *arguments: Any) -> Any:
-    """`call(*arguments)` in a process of its own.
-
-    A process's peak begins with the memory of the one that starts it, so
-    nothing may be measured from one that has written large files.
-    """
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return process.submit(call, *arguments).result()
 
 
 def make_template(server: str, patients: int) -> None:
