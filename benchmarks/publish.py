@@ -124,7 +124,7 @@ def write_warehouse(folder: Path, images: int, patients: int) -> dict[str, str]:
         )
         connection.execute(
             "create table batches_to_relink (id varchar, patient_id varchar, new_patient_id varchar,"
-            " captured_date date, image_count bigint)"
+            " captured_date date, image_count bigint, image_ids_md5 varchar)"
         )
         for mart in PUBLISHED:
             connection.execute(f"comment on table {mart} is {literal(PROVED)}")

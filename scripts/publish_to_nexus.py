@@ -73,7 +73,7 @@ where results.newest_first = 1 and results.outcome in ('copied', 'already_presen
 MARTS = {
     "batch": (tuple(STAGED["batch"]), "image_batch where id in (select batch_id from verified_image)"),
     "image": (tuple(STAGED["image"]), "image where id in (select id from verified_image)"),
-    "relink": (("id", "patient_id", "new_patient_id", "image_count"), "batches_to_relink"),
+    "relink": (("id", "patient_id", "new_patient_id", "image_ids_md5"), "batches_to_relink"),
 }
 
 
@@ -154,29 +154,44 @@ def open_warehouse(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise UnusableInput(f"there is no warehouse {path}: run dbt build, or name it with --warehouse")
     # DuckDB makes this folder only when it needs it, and takes it away.
     spilled = Path(gettempdir()) / f"image-linkage-{uuid4()}"
-    with duckdb.connect(config={**LIMITS, "temp_directory": str(spilled)}) as warehouse:
-        try:
-            warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
-        except duckdb.Error:
-            raise UnusableInput(
-                f"the warehouse {path} cannot be opened: wait until dbt has ended, and run this again"
-            ) from None
-        warehouse.execute("use marts")
-        schema = proved_schema(warehouse)
-        if schema is None:
-            raise UnusableInput(
-                f"the warehouse {path} is not from a whole build that passed all of its tests: run dbt build"
-            )
-        warehouse.execute(f'use marts."{schema}"')
-        results = data_folder() / "copy_results.csv"
-        if not results.is_file():
-            raise UnusableInput(f"there is no {results}: set LINKAGE_DATA to the data folder, or copy first")
-        # As the file is now: the build was before the copy run.
-        problem = load_seed(warehouse, str(results), "memory.copy_results", list(SEED_COLUMNS["copy_results"]))
-        if problem:
-            raise UnusableInput(problem)
-        warehouse.execute(VERIFIED)
-        yield warehouse
+    try:
+        with duckdb.connect(config={**LIMITS, "temp_directory": str(spilled)}) as warehouse:
+            attach_marts(warehouse, path)
+            find_verified_images(warehouse)
+            yield warehouse
+    except duckdb.Error as error:
+        raise UnusableInput(
+            f"DuckDB cannot read the warehouse {path} ({type(error).__name__}): see that the disk has room, "
+            "and run dbt build again"
+        ) from None
+
+
+def attach_marts(warehouse: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Read names without a schema from the marts of the file, from here on."""
+    try:
+        warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
+    except duckdb.Error:
+        raise UnusableInput(
+            f"the warehouse {path} cannot be opened: wait until dbt has ended, and run this again"
+        ) from None
+    warehouse.execute("use marts")
+    schema = proved_schema(warehouse)
+    if schema is None:
+        raise UnusableInput(
+            f"the warehouse {path} is not from a whole build that passed all of its tests: run dbt build"
+        )
+    warehouse.execute(f'use marts."{schema}"')
+
+
+def find_verified_images(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Make the temporary table verified_image, of copy_results.csv as it is now: the build was before the copy run."""
+    results = data_folder() / "copy_results.csv"
+    if not results.is_file():
+        raise UnusableInput(f"there is no {results}: set LINKAGE_DATA to the data folder, or copy first")
+    problem = load_seed(warehouse, str(results), "memory.copy_results", list(SEED_COLUMNS["copy_results"]))
+    if problem:
+        raise UnusableInput(problem)
+    warehouse.execute(VERIFIED)
 
 
 def read_mart(warehouse: duckdb.DuckDBPyConnection, nexus: Nexus, kind: str) -> Iterator[tuple]:

@@ -5,6 +5,7 @@ with the models: what both agree on is likely what the contract says.
 """
 
 import csv
+import hashlib
 import re
 import uuid
 from collections import defaultdict
@@ -28,7 +29,7 @@ MART_COLUMNS = {
     "unmatched_objects": ("bucket", "key", "size", "recid", "reason", "record_reason"),
     "unmatched_patients": ("filemaker_patient_id", "image_count", "first_date", "last_date"),
     "import_summary": ("metric", "value"),
-    "batches_to_relink": ("id", "patient_id", "new_patient_id", "captured_date", "image_count"),
+    "batches_to_relink": ("id", "patient_id", "new_patient_id", "captured_date", "image_count", "image_ids_md5"),
 }  # fmt: skip
 
 # The only mart whose rows have an order; the others are multisets.
@@ -296,7 +297,8 @@ def read_batches_to_relink(folder, export, objects, nexus_patients):
         own = [image for image in images if image["batch_id"] == batch_id]
         leads = {patient_of(records_by_id[image["id"]]) for image in own}
         if len(leads) == 1 and None not in leads:
-            found.append((batch_id, patient_id, *leads, read_date(rows[0]["captured_date"], "ymd"), len(own)))
+            digest = hashlib.md5(",".join(sorted(image["id"] for image in own)).encode()).hexdigest()
+            found.append((batch_id, patient_id, *leads, read_date(rows[0]["captured_date"], "ymd"), len(own), digest))
     return found
 
 

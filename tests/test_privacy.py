@@ -19,6 +19,7 @@ from warehouses import (
     add_patients,
     batch_id,
     filemaker_patient_id,
+    ids_md5,
     image,
     patient_id,
     result,
@@ -236,7 +237,7 @@ def relink_by_hand(run, site):
         "patient_id": patient_id(8),
         "new_patient_id": patient_id(9),
         "captured_date": "2016-10-18",
-        "image_count": 1,
+        "image_ids_md5": ids_md5(*pictures),
     }
     environment = write_warehouse(folder, [], relink=[relink])
     assert "a person has to look at it" in run.publish("--relink", code=1, **environment)

@@ -31,6 +31,7 @@ from warehouses import (
     add_patients,
     batch_id,
     batches_of,
+    ids_md5,
     image,
     patient_id,
     result,
@@ -788,7 +789,9 @@ def test_the_shipped_role_suffices_and_can_do_nothing_else(role, site):
     here.published()
     owner.lose_patient(1)
     relinked = {"id": batch_id(1, "2016-10-18"), "patient_id": patient_id(1), "new_patient_id": patient_id(2)}
-    here.build([image(5, 3), image(6, 2, batch_id=relinked["id"])], relink=[relinked | {"image_count": 1}])
+    here.build(
+        [image(5, 3), image(6, 2, batch_id=relinked["id"])], relink=[relinked | {"image_ids_md5": ids_md5(image(1))}]
+    )
     assert "1 image batches given their new patient" in here.published("--relink")
     assert owner.record_numbers() == [1, 5, 6]
     names = {
@@ -828,7 +831,8 @@ def left(clinic):
 
 
 RELINKED = batch_id(OLD, "2016-10-18")
-RELINK = {"id": RELINKED, "patient_id": patient_id(OLD), "new_patient_id": patient_id(NEW), "image_count": 2}
+RELINK = {"id": RELINKED, "patient_id": patient_id(OLD), "new_patient_id": patient_id(NEW)}
+RELINK |= {"image_ids_md5": ids_md5(image(1), image(2))}
 
 
 @sites
@@ -881,14 +885,22 @@ GONE = "is not in Nexus any more"
 def test_every_batch_that_changed_since_the_export_is_named_and_nothing_is_relinked(left, site):
     here = left(site)
     add_patients(here.url, site, 4, 5, 6)
-    days = {what: f"2017-01-{n:02}" for n, what in enumerate(("moved", "more", "fewer", "gone", "new gone", "fine"), 1)}
+    days = {
+        what: f"2017-01-{n:02}"
+        for n, what in enumerate(("moved", "more", "fewer", "other", "gone", "new gone", "fine"), 1)
+    }
     rows = [image(100 + n, 4, day) for n, day in enumerate(days.values())] + [image(200, 5)]
     here.build(rows)
     here.published()
     here.lose_patient(4)
     batches = {what: batch_id(4, day) for what, day in days.items()} | {"back": batch_id(5, "2016-10-18")}
     relink = [
-        {"id": batch, "patient_id": patient_id(4), "new_patient_id": patient_id(NEW), "image_count": 1}
+        {
+            "id": batch,
+            "patient_id": patient_id(4),
+            "new_patient_id": patient_id(NEW),
+            "image_ids_md5": ids_md5(*(row for row in rows if row["batch_id"] == batch)),
+        }
         | (
             {"patient_id": patient_id(5)}
             if what == "back"
@@ -901,8 +913,11 @@ def test_every_batch_that_changed_since_the_export_is_named_and_nothing_is_relin
     here.execute(
         f"update {BATCH_TABLES[site]} set {PATIENT_COLUMNS[site]} = %s where id = %s", patient_id(3), batches["moved"]
     )
-    here.add_image(batches["more"])
-    here.execute("delete from images_image where batch_id = any(%s)", [batches["fewer"], batches["gone"]])
+    here.execute(
+        "delete from images_image where batch_id = any(%s)", [batches[what] for what in ("fewer", "other", "gone")]
+    )
+    for what in ("more", "other"):
+        here.add_image(batches[what])
     here.execute(f"delete from {BATCH_TABLES[site]} where id = %s", batches["gone"])
     here.execute(f"delete from {PATIENT_TABLES[site]} where id = %s", patient_id(6))
     problems = {
@@ -910,6 +925,7 @@ def test_every_batch_that_changed_since_the_export_is_named_and_nothing_is_relin
         "moved": PERSON,
         "more": CHANGED,
         "fewer": CHANGED,
+        "other": CHANGED,
         "gone": "Nexus does not have it any more",
         "new gone": f"its patient {patient_id(6)} {GONE}",
     }
@@ -926,7 +942,7 @@ def test_every_batch_whose_relinking_a_rule_of_the_application_refuses_is_named(
     here.add_batch(str(uuid.uuid4()), patient=NEW)
     day = "captured_date" if site == "plan" else "name"
     here.execute(f"create unique index one_a_day on {BATCH_TABLES[site]} ({PATIENT_COLUMNS[site]}, {day})")
-    other = RELINK | {"id": batch_id(OLD, "2016-10-19"), "image_count": 1}
+    other = RELINK | {"id": batch_id(OLD, "2016-10-19"), "image_ids_md5": ids_md5(image(3))}
     here.build([image(9, 3)], relink=[other, RELINK])
     said = f"image batch {RELINKED}: it cannot be relinked: the database refuses it (one_a_day)"
     assert here.refused("--relink") == [said]
@@ -942,6 +958,13 @@ def make_again(here, mart):
 
 
 NOT_PROVED = "is not from a whole build that passed all of its tests: run dbt build"
+
+
+def lose_column(here):
+    with duckdb.connect(here.environment["LINKAGE_WAREHOUSE"]) as connection:
+        connection.execute("alter table image drop column category")
+
+
 WAREHOUSES = {
     "missing": (lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).unlink(), "there is no warehouse"),
     **{f"another {mart}": (partial(make_again, mart=mart), NOT_PROVED) for mart in MARTS},
@@ -956,6 +979,7 @@ WAREHOUSES = {
         ],
         NOT_PROVED,
     ),
+    "a mart without a column": (lose_column, "DuckDB cannot read the warehouse"),
     "no copy results": (lambda here: (here.folder / "copy_results.csv").unlink(), "there is no"),
     "a column is missing": (
         lambda here: (here.folder / "copy_results.csv").write_text("run_id,recorded_at\n"),

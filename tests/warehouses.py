@@ -3,6 +3,7 @@
 `test_publish_to_nexus.py` holds the tables against those of a real build.
 """
 
+import hashlib
 import uuid
 from datetime import date
 from pathlib import Path
@@ -57,11 +58,17 @@ MARTS = {
         "new_patient_id": "varchar",
         "captured_date": "date",
         "image_count": "bigint",
+        "image_ids_md5": "varchar",
     },
 }
 PATIENT_TABLES = {"plan": "patients_patient", "generic": "patients"}
 # Of every patient, and of every image; never to be seen in any output.
 NAME, NOTE, TYPE = "Marked Name", "marked note", "Marked type"
+
+
+def ids_md5(*images: dict) -> str:
+    """What batches_to_relink has of the images in a batch."""
+    return hashlib.md5(",".join(sorted(each["id"] for each in images)).encode(), usedforsecurity=False).hexdigest()
 
 
 def patient_id(number: int) -> str:

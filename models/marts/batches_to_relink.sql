@@ -84,6 +84,9 @@ patients_of_batches as (
     select
         images.batch_id,
         count(*) as image_count,
+        md5(string_agg(
+            images.image_id, ',' order by {{ by_code_point('images.image_id') }}
+        )) as image_ids_md5,
         count(patients_of_images.patient_id) as leading_image_count,
         count(distinct patients_of_images.patient_id) as patient_count,
         min({{ by_code_point('patients_of_images.patient_id') }}) as patient_id
@@ -101,7 +104,8 @@ final as (
         left_batches.patient_id,
         patients_of_batches.patient_id as new_patient_id,
         left_batches.captured_date,
-        patients_of_batches.image_count
+        patients_of_batches.image_count,
+        patients_of_batches.image_ids_md5
     from left_batches
     inner join patients_of_batches
         on patients_of_batches.batch_id = left_batches.batch_id

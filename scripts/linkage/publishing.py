@@ -39,7 +39,7 @@ STAGED = {
         "relink_id": "text",
         "relink_patient_id": "text",
         "relink_new_patient_id": "text",
-        "relink_image_count": "bigint",
+        "relink_image_ids_md5": "text",
     },
 }
 PARTS = {"batch": "batches", "image": "images"}
@@ -394,7 +394,10 @@ def relink(nexus: Nexus) -> tuple[int, list[Finding]]:
         for batch_id, problem in nexus.execute(
             """
             with images_in_batches as (
-                select held_batch_id, count(*) as image_count from {images} as images group by held_batch_id
+                select held_batch_id, md5(string_agg(held_id, ',' order by held_id collate "C")) as image_ids_md5
+                from {images} as images
+                where held_batch_id in (select relink_id from linkage_staged_relink)
+                group by held_batch_id
             )
             select relink_id, case
                 when batches.held_id is null then 'Nexus does not have it any more'
@@ -403,7 +406,7 @@ def relink(nexus: Nexus) -> tuple[int, list[Finding]]:
                 when batches.held_patient_id = relink_new_patient_id then null
                 when batches.held_patient_id is distinct from relink_patient_id or patient.id is not null
                     then 'its patient is another than was exported, or is there again; a person has to look at it'
-                when images_in_batches.image_count is distinct from relink_image_count
+                when images_in_batches.image_ids_md5 is distinct from relink_image_ids_md5
                     then 'its images are others than were exported; export Nexus''s records and build again'
             end as problem
             from linkage_staged_relink
