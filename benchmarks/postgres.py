@@ -1,0 +1,46 @@
+"""How long `dbt seed` and `dbt build` take on PostgreSQL with 100,000 images, beside DuckDB."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.large_folder import write_large_folder
+from benchmarks.processes import Figures, spread, timed
+from demo.postgres import postgres_server
+from linkage.seeds import PROJECT_ROOT
+
+COMMANDS = {
+    "dbt seed, PostgreSQL": ("seed", "--target", "postgres"),
+    "dbt build, PostgreSQL": ("build", "--target", "postgres"),
+    "dbt build, DuckDB": ("build", "--target", "duckdb"),
+}
+
+
+def main(rows: int = 100_000, patients: int = 10_000, runs: int = 3) -> None:
+    """Run each command in turn, `runs` times; print the figures."""
+    print(f"\nPostgreSQL: {rows:,} export rows, {rows:,} objects, {patients:,} patients; {runs} runs in turn")
+    figures: dict[str, list[Figures]] = {title: [] for title in COMMANDS}
+    with tempfile.TemporaryDirectory() as name, postgres_server() as url:
+        folder = Path(name)
+        write_large_folder(folder / "data", rows, patients)
+        address = psycopg.conninfo.conninfo_to_dict(url)
+        environment = os.environ | {
+            "LINKAGE_DATA": str(folder / "data"),
+            "LINKAGE_WAREHOUSE": str(folder / "image_linkage.duckdb"),
+            "MANIFEST_PATH": str(folder / "manifest.csv"),
+            "DBT_TARGET_PATH": str(folder / "target"),
+            "DBT_LOG_PATH": str(folder / "logs"),
+            "PGDATABASE": address["dbname"],
+            **{f"PG{part.upper()}": str(address[part]) for part in ("host", "port", "user", "password")},
+        }
+        dbt = str(Path(sys.executable).with_name("dbt"))
+        for _ in range(runs):
+            for title, command in COMMANDS.items():
+                figures[title].append(timed([dbt, *command], environment, str(PROJECT_ROOT)))
+    print(f"{'':34}{'min':>8} {'median':>8} {'max':>8}")
+    for title, measured in figures.items():
+        print(f"{title:26}{'wall s':>8}{spread([run.wall for run in measured])}")
+        print(f"{'':26}{'peak MB':>8}{spread([run.peak for run in measured])}")
