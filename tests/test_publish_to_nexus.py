@@ -22,6 +22,7 @@ import publish_to_nexus
 from demo.postgres import database_url
 from linkage.duckdb_files import PROVED
 from linkage.mapping import FOLDER
+from linkage.seeds import PROJECT_ROOT
 from warehouses import (
     MARTS,
     NAME,
@@ -295,6 +296,22 @@ def test_the_printed_timestamp_finds_all_rows_of_the_run_and_no_others(clinic, s
     moment = printed_moment(here.published())
     assert here.execute("select count(*) from images_image where uploaded_at = %s", moment) == [(3,)]
     assert here.execute(f"select count(*) from {BATCH_TABLES[site]} where {UPLOADED[site]} = %s", moment) == [(1,)]
+
+
+def test_the_docs_say_how_to_take_a_run_back(clinic):
+    here = clinic("plan")
+    here.build([image(1)])
+    here.published()
+    before = here.everything()
+    here.build([image(1), image(2), image(3, 2)])
+    moment = printed_moment(here.published())
+    assert here.record_numbers() == [1, 2, 3]
+    page = (PROJECT_ROOT / "docs" / "nexus.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    here.execute(re.sub(r"'[-0-9]{10} [^']+'", f"'{moment}'", query))
+    assert here.everything() == before
+    here.published()
+    assert here.record_numbers() == [1, 2, 3]
 
 
 @sites
