@@ -19,6 +19,11 @@ from demo.servers import client, s3_server
 from linkage.errors import run_script
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.name != "test_random_folders.py")
+
+
 @dataclass(frozen=True)
 class S3:
     """A real S3 server with an empty bucket; `environment` is that of a process that uses it."""
