@@ -181,6 +181,29 @@ def test_dates_that_fit_two_orders_are_warned_of(dbt):
     assert len(read_manifest(dbt.project)) == 4
 
 
+def test_a_batch_of_another_patient_than_its_images_is_named_and_one_whose_patient_is_gone_is_to_relink(dbt):
+    write_seed(
+        dbt.project.data,
+        "nexus_patients",
+        [{"patient_id": "n-1", "filemaker_id": uuid(1)}, {"patient_id": "n-2", "filemaker_id": uuid(2)}],
+    )
+    write_seed(
+        dbt.project.data,
+        "nexus_image_batches",
+        [{"id": f"b-{n}", "patient_id": patient} for n, patient in enumerate(("n-1", "n-2", "n-3"), 1)],
+    )
+    write_seed(
+        dbt.project.data,
+        "nexus_images",
+        [{"id": f"i-{n}", "batch_id": f"b-{n}", "filemaker_id": uuid(1000 + n)} for n in (1, 2, 3)],
+    )
+    ended = dbt("build", *NO_UNIT_TESTS)
+    assert ended.success, ended.text
+    assert "Nexus holds batch b-2 for patient n-2, and an image in it is of patient n-1" in ended.text
+    assert ended.text.count("Nexus holds batch") == 1
+    assert dbt.project.query("select id, new_patient_id from batches_to_relink") == [("b-3", "n-1")]
+
+
 def test_a_template_that_would_lose_images_fails_the_build(dbt):
     ended = dbt("build", *NO_UNIT_TESTS, variables={"destination_key_template": "patients/{patient_id}.{extension}"})
     assert not ended.success
