@@ -4,14 +4,13 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from linkage.errors import UnusableInput, run_script
 from linkage.files import csv_line, write_atomically
-from linkage.s3 import s3_client, s3_errors
+from linkage.s3 import ListedObject, list_objects, s3_client, s3_errors
 from linkage.seeds import SEED_COLUMNS, seed_path
 
 PLAIN_STEP = 100_000  # objects from one line of progress to the next, off a terminal
@@ -34,7 +33,7 @@ def main() -> None:
         for page in chain([first], pages):
             file.writelines(csv_line(inventory_row(bucket, found)) for found in page)
             count += len(page)
-            size += sum(found["Size"] for found in page)
+            size += sum(found.size for found in page)
             show(count)
     print(f"{count:,} objects, {size:,} bytes -> {out}")
     if not count:
@@ -50,25 +49,16 @@ def parse_url(url: str) -> tuple[str, str]:
     return bucket, prefix
 
 
-def list_pages(bucket: str, prefix: str) -> Iterator[list[dict[str, Any]]]:
+def list_pages(bucket: str, prefix: str) -> Iterator[list[ListedObject]]:
     """S3's own listing, at most 1,000 objects at a time; one empty page where there is nothing."""
     with s3_errors(bucket):
         client = s3_client(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3})
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            yield page.get("Contents", [])
+    return list_objects(client, bucket, prefix)
 
 
-def inventory_row(bucket: str, found: dict[str, Any]) -> tuple[object, ...]:
+def inventory_row(bucket: str, found: ListedObject) -> tuple[object, ...]:
     """One object in the columns of the seed."""
-    modified: datetime = found["LastModified"]
-    return (
-        bucket,
-        found["Key"],
-        found["Size"],
-        found["ETag"].strip('"'),
-        modified.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        found.get("StorageClass", "STANDARD"),
-    )
+    return bucket, found.key, found.size, found.etag, found.modified, found.storage_class
 
 
 @contextmanager

@@ -2,11 +2,15 @@
 
 import codecs
 import csv
-import hashlib
 import re
+from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from itertools import takewhile
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
 
 from linkage.errors import UnusableInput
 
@@ -30,10 +34,40 @@ class ManifestRow(NamedTuple):
 
 @dataclass
 class Summary:
-    """What a checked manifest holds."""
+    """What a checked manifest holds: its number of rows, its buckets, and by row what to find it by in listings.
+
+    `sources` and `destinations` are hashes of this process, `source_prefixes`
+    counts the rows under each, `destination_prefixes` has the beginning that
+    all keys of a destination bucket share.
+    """
 
     rows: int = 0
     buckets: set[str] = field(default_factory=set)
+    sources: "array[int]" = field(default_factory=lambda: array("q"))
+    destinations: "array[int]" = field(default_factory=lambda: array("q"))
+    source_prefixes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    destination_prefixes: dict[str, str] = field(default_factory=dict)
+
+    def add(self, row: ManifestRow) -> None:
+        """Take one row in."""
+        self.rows += 1
+        self.buckets |= {row.source_bucket, row.destination_bucket}
+        self.sources.append(source_identity(row))
+        self.destinations.append(hash((row.destination_bucket, row.destination_key)))
+        self.source_prefixes[row.source_bucket, prefix_of(row.source_key)] += 1
+        shared = self.destination_prefixes.setdefault(row.destination_bucket, row.destination_key)
+        if not row.destination_key.startswith(shared):
+            self.destination_prefixes[row.destination_bucket] = shared_beginning(shared, row.destination_key)
+
+
+def shared_beginning(one: str, other: str) -> str:
+    """The characters that both begin with."""
+    return one[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))]
+
+
+def source_identity(row: Any) -> int:
+    """A hash of the version of the source that a row of the manifest, or of the results, is about."""
+    return hash((row.source_bucket, row.source_key, row.source_etag, row.source_size))
 
 
 def check_manifest(manifest: BinaryIO, source_prefix: str) -> Summary:
@@ -47,33 +81,41 @@ def check_manifest(manifest: BinaryIO, source_prefix: str) -> Summary:
     Raises UnusableInput with the line.
     """
     summary = Summary()
-    dumps: set[tuple[str, str]] = set()
     for _, row in read_manifest(manifest):
-        summary.rows += 1
-        summary.buckets |= {row.source_bucket, row.destination_bucket}
-        dumps |= {(row.source_bucket, prefix_of(row.source_key)), (row.source_bucket, source_prefix)}
+        summary.add(row)
+    dumps = {*summary.source_prefixes, *((bucket, source_prefix) for bucket, _ in summary.source_prefixes)}
     if source_prefix:
         dumps |= {(bucket, source_prefix) for bucket in summary.buckets}
     dumps |= {(bucket, fold_prefix(prefix)) for bucket, prefix in dumps}
     lengths = {len(prefix) for _, prefix in dumps}
 
-    destinations: set[bytes] = set()
+    folded = array("q")
     for line, row in read_manifest(manifest):
         # With the slash, for "a/b" stands in the way of all under "a/b/" where keys are paths.
-        for key in (f"{row.destination_key}/", f"{fold(row.destination_key)}/"):
+        for key in {f"{row.destination_key}/", f"{fold(row.destination_key)}/"}:
             if any((row.destination_bucket, key[:length]) in dumps for length in lengths):
                 raise UnusableInput(
                     f"manifest line {line}: the destination lies under a source prefix, which is a backup and only "
                     "ever read; set destination_key_template or destination_bucket, and run dbt build again"
                 )
-        destination = fingerprint(row.destination_bucket, row.destination_key)
-        if destination in destinations:
+        folded.append(hash(folded_destination(row)))
+    values, counts = np.unique(np.frombuffer(folded, dtype=np.int64), return_counts=True)
+    refuse_repeated(manifest, set(values[counts > 1].tolist()))
+    return summary
+
+
+def refuse_repeated(manifest: BinaryIO, hashes: set[int]) -> None:
+    """Raise UnusableInput for the first row whose destination an earlier one has; only those with these hashes may."""
+    seen = set()
+    for line, row in read_manifest(manifest) if hashes else ():
+        destination = folded_destination(row)
+        if destination in seen:
             raise UnusableInput(
                 f"manifest line {line}: the destination stands in an earlier line too; set destination_key_template "
                 "to a pattern that differs for each image, and run dbt build again"
             )
-        destinations.add(destination)
-    return summary
+        if hash(destination) in hashes:
+            seen.add(destination)
 
 
 def read_manifest(manifest: BinaryIO) -> Iterator[tuple[int, ManifestRow]]:
@@ -154,6 +196,6 @@ def fold_prefix(prefix: str) -> str:
     return f"{folded}/" if folded and prefix.endswith(("/", "\\")) else folded
 
 
-def fingerprint(bucket: str, key: str) -> bytes:
-    """An object's identity, folded, in 16 bytes: a million of them fit into memory."""
-    return hashlib.blake2b(f"{bucket}/{fold(key)}".encode(), digest_size=16).digest()
+def folded_destination(row: ManifestRow) -> tuple[str, str]:
+    """What a destination is to a store that takes keys for paths."""
+    return row.destination_bucket, fold(row.destination_key)

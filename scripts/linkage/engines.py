@@ -1,0 +1,315 @@
+"""Two ways to send a CopyObject, behind one function: the AWS Common Runtime (CRT), and boto3's own threads."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
+
+import boto3
+from awscrt.auth import AwsCredentialsProvider
+from awscrt.exceptions import AwsCrtError
+from awscrt.http import HttpHeaders, HttpRequest
+from awscrt.io import ClientTlsContext, TlsConnectionOptions, TlsContextOptions
+from awscrt.s3 import (
+    S3Client,
+    S3RequestTlsMode,
+    S3RequestType,
+    S3ResponseError,
+    S3RetryConfig,
+    S3RetryMode,
+    create_default_s3_signing_config,
+)
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+from botocore.httpsession import get_cert_path
+from botocore.parsers import ResponseParserError
+from botocore.session import get_session
+from botocore.utils import get_environ_proxies
+from s3transfer.crt import BotocoreCRTCredentialsWrapper
+
+from linkage.errors import UnusableInput
+from linkage.s3 import s3_client, s3_errors
+
+TIMEOUT = 60  # seconds that S3 may take for an answer …
+BYTES_PER_SECOND = 10_000_000  # … and more for the bytes it has to copy
+GBPS_PER_CONNECTION = 0.5  # above the CRT's own figure, so that it opens as many connections as there are requests
+BETWEEN_LOOKS = 1.0  # seconds from one look at the requests in flight to the next
+CONNECT_TIMEOUT = 10  # seconds
+CRT_ANSWERS = {  # of these the CRT keeps the meaning alone
+    "AWS_ERROR_S3_SLOW_DOWN": (503, "SlowDown"),
+    "AWS_ERROR_S3_INTERNAL_ERROR": (500, "InternalError"),
+    "AWS_ERROR_S3_REQUEST_TIMEOUT": (400, "RequestTimeout"),
+    "AWS_ERROR_S3_CANCELED": (0, "Timeout"),
+}
+CREDENTIAL_ERRORS = (
+    NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)  # fmt: skip
+TRANSIENT_ERRORS = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError)
+ENCRYPTION = "x-amz-server-side-encryption"
+CUSTOMER_KEYS = {"aws:kms", "aws:kms:dsse"}
+
+
+class Answer(NamedTuple):
+    """What came of one request.
+
+    `status` is HTTP's, 0 where nothing (whole) was answered; `code` is S3's own
+    word for what went wrong, or the engine's, and empty where nothing did;
+    `etag` is the copy's, without quote marks.
+    """
+
+    status: int
+    code: str = ""
+    etag: str = ""
+    encrypted: bool = False
+
+
+Parameters = dict[str, Any]
+Send = Callable[[Parameters, int, Callable[[Answer], None]], None]
+
+
+class Place(NamedTuple):
+    """Where a bucket is, as boto3 has found it: `http` or `https`, host and port, the path before keys, the region."""
+
+    scheme: str
+    host: str
+    path: str
+    region: str
+
+
+def find_places(buckets: Iterable[str]) -> dict[str, Place]:
+    """Ask for every bucket (HeadBucket), and see where boto3 has asked.
+
+    Raises UnusableInput unless these credentials reach every bucket, within seconds.
+    """
+    places = {}
+    asked: list[Any] = []
+    for bucket in sorted(buckets):
+        with s3_errors(bucket):
+            client = s3_client(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 3})
+            client.meta.events.register("before-send.s3.HeadBucket", lambda request, **_: asked.append(request))
+            client.head_bucket(Bucket=bucket)
+        url = urlsplit(asked[-1].url)
+        places[bucket] = Place(url.scheme, url.netloc, url.path.rstrip("/"), signing_region(asked[-1], client))
+    return places
+
+
+def signing_region(request: Any, client: Any) -> str:
+    """The region in a request's signature (…/<day>/<region>/s3/aws4_request)."""
+    signature = request.headers.get("Authorization", "")
+    found = re.search(r"/\d{8}/([^/]+)/s3/", signature if isinstance(signature, str) else signature.decode())
+    return found[1] if found else client.meta.region_name
+
+
+@contextmanager
+def open_engine(name: str, client: Any, places: dict[str, Place], workers: int) -> Iterator[Send]:
+    """The function that sends one CopyObject: `send(parameters, size, done)`.
+
+    `parameters` are boto3's for `copy_object`, `size` is the source's in bytes,
+    and `done` is called with the Answer, from another thread. It never raises
+    for what S3 answers, and never tries again.
+    """
+    engine = {"crt": crt_engine, "boto3": boto3_engine}[name]
+    with engine(client, places, workers) as send:
+        yield send
+
+
+@contextmanager
+def boto3_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[Send]:
+    """boto3, a thread for each request in flight."""
+    with ThreadPoolExecutor(workers) as pool:
+
+        def copy(parameters: Parameters, done: Callable[[Answer], None]) -> None:
+            done(ask(partial(copy_object, client, parameters)))
+
+        yield lambda parameters, size, done: pool.submit(copy, parameters, done)
+
+
+def copy_object(client: Any, parameters: Parameters) -> Answer:
+    """One CopyObject by boto3."""
+    found = client.copy_object(**parameters)
+    etag = found.get("CopyObjectResult", {}).get("ETag", "").strip('"')
+    return Answer(200, "", etag, is_encrypted(found)) if etag else Answer(0, "UnreadableAnswer")
+
+
+def ask(question: Callable[[], Any]) -> Any:
+    """What boto3 gives, or else an Answer that says what went wrong."""
+    try:
+        return question()
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return Answer(status, error.response.get("Error", {}).get("Code", "") or str(status))
+    except CREDENTIAL_ERRORS as error:
+        return Answer(403, type(error).__name__)
+    except TRANSIENT_ERRORS as error:
+        return Answer(0, type(error).__name__)
+    except Exception as error:  # whatever else a row brings about must not end the run
+        return Answer(400, type(error).__name__)
+
+
+def is_encrypted(found: dict[str, Any]) -> bool:
+    """Whether S3 says that the object is encrypted in a way that takes its etag's meaning."""
+    return found.get("ServerSideEncryption") in CUSTOMER_KEYS or "SSECustomerAlgorithm" in found
+
+
+@contextmanager
+def crt_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[Send]:
+    """The AWS CRT's S3 client, one for each bucket; `workers` connections at most.
+
+    Headers have the names that boto3's own description of S3 gives them.
+    Requests that take too long are cancelled, for the CRT waits for ever.
+    """
+    members = client.meta.service_model.operation_model("CopyObject").input_shape.members
+    headers = {
+        name: shape.serialization["name"]
+        for name, shape in members.items()
+        if shape.serialization.get("location") == "header"
+    }
+    credentials = BotocoreCRTCredentialsWrapper(boto3.session.Session().get_credentials())
+    clients = {bucket: crt_client(place, credentials, workers) for bucket, place in places.items()}
+    pending: dict[int, list[Any]] = {}
+    ended = threading.Event()
+
+    def send(parameters: Parameters, size: int, done: Callable[[Answer], None]) -> None:
+        found = Found()
+
+        def finish(error: Exception | None, **_: Any) -> None:
+            pending.pop(id(found), None)
+            done(crt_answer(found, error))
+
+        bucket = parameters["Bucket"]
+        entry = pending[id(found)] = [time.monotonic() + TIMEOUT + size / BYTES_PER_SECOND, None]
+        entry[1] = clients[bucket].make_request(
+            type=S3RequestType.DEFAULT,
+            operation_name="CopyObject",
+            request=crt_request(places[bucket], headers, parameters),
+            on_headers=found.take_headers,
+            on_body=found.take_body,
+            on_done=finish,
+        )
+
+    def cancel(before: float) -> None:
+        for deadline, request in list(pending.values()):
+            if request and deadline < before:
+                request.cancel()
+
+    def watch() -> None:
+        while not ended.wait(BETWEEN_LOOKS):
+            cancel(time.monotonic())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield send
+    finally:
+        ended.set()
+        watcher.join()
+        cancel(float("inf"))
+
+
+def crt_client(place: Place, credentials: Callable[[], Any], workers: int) -> S3Client:
+    """A CRT client for one bucket that never tries again by itself.
+
+    Raises UnusableInput where only a proxy leads there, which this client does not know.
+    """
+    url = f"{place.scheme}://{place.host}"
+    if get_environ_proxies(url):
+        raise UnusableInput("the crt engine knows no proxy, and one is set for S3; set NO_PROXY, or use --engine boto3")
+    secure = place.scheme == "https"
+    return S3Client(
+        region=place.region,
+        signing_config=create_default_s3_signing_config(
+            region=place.region, credential_provider=AwsCredentialsProvider.new_delegate(credentials)
+        ),
+        tls_mode=S3RequestTlsMode.ENABLED if secure else S3RequestTlsMode.DISABLED,
+        tls_connection_options=tls_options() if secure else None,
+        throughput_target_gbps=workers * GBPS_PER_CONNECTION,
+        max_active_connections_override=workers,
+        retry_config=S3RetryConfig(retry_mode=S3RetryMode.NONE),
+        connect_timeout_ms=CONNECT_TIMEOUT * 1000,
+    )
+
+
+def tls_options() -> TlsConnectionOptions:
+    """TLS that trusts whom boto3 trusts: `AWS_CA_BUNDLE`, or the certificates that boto3 finds."""
+    options = TlsContextOptions()
+    options.override_default_trust_store_from_path(
+        ca_filepath=get_cert_path(get_session().get_config_variable("ca_bundle") or True)
+    )
+    return ClientTlsContext(options).new_connection_options()
+
+
+def crt_request(place: Place, headers: dict[str, str], parameters: Parameters) -> HttpRequest:
+    """The PUT of a CopyObject; keys are encoded as boto3 encodes them."""
+    source = parameters["CopySource"]
+    texts = {**parameters, "CopySource": encode(f"{source['Bucket']}/{source['Key']}")}
+    named = [(headers[name], text) for name, text in texts.items() if name in headers]
+    return HttpRequest(
+        "PUT",
+        f"{place.path}/{encode(parameters['Key'])}",
+        HttpHeaders([("Host", place.host), ("Content-Length", "0"), *named]),
+    )
+
+
+def encode(key: str) -> str:
+    """A key as it stands in a URL."""
+    return quote(key, safe="/~")
+
+
+class Found:
+    """Headers and body of an answer, as the CRT brings them."""
+
+    __slots__ = ("body", "headers")
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[str, str]] = []
+        self.body = b""
+
+    def take_headers(self, status_code: int, headers: list[tuple[str, str]]) -> None:
+        self.headers = headers
+
+    def take_body(self, chunk: bytes, offset: int) -> None:
+        self.body += chunk
+
+
+def crt_answer(found: Found, error: Exception | None) -> Answer:
+    """What the CRT has brought of one CopyObject."""
+    if isinstance(error, S3ResponseError):
+        return Answer(int(error.status_code), xml_text(error.body or b"", "Code") or str(error.status_code))
+    if isinstance(error, AwsCrtError):
+        status = 403 if error.name.startswith("AWS_AUTH_") else 0
+        return Answer(*CRT_ANSWERS.get(error.name, (status, error.name)))
+    if error:
+        return Answer(0, type(error).__name__)
+    etag = xml_text(found.body, "ETag").strip('"')
+    if not etag:
+        return Answer(0, xml_text(found.body, "Code") or "UnreadableAnswer")
+    encrypted = any(
+        name.lower().startswith(ENCRYPTION) and (value in CUSTOMER_KEYS or "customer" in name.lower())
+        for name, value in found.headers
+    )
+    return Answer(200, "", etag, encrypted)
+
+
+def xml_text(body: bytes, name: str) -> str:
+    """The text of an element right under the root of S3's answer; empty where there is none, or no XML."""
+    try:
+        return ElementTree.fromstring(body).findtext(f"{{*}}{name}") or ""
+    except ElementTree.ParseError:
+        return ""
