@@ -45,18 +45,17 @@ from chaos_proxy import (  # noqa: E402
     Plan,
     chaos_proxy,
 )
+from copier_process import run_copier  # noqa: E402
 from copy_oracle import DONE, Case, Clinic, lost_lines, read_lines, violations  # noqa: E402
 from demo.servers import client, s3_server  # noqa: E402
 from linkage.manifest import COLUMNS, ManifestRow  # noqa: E402
 
-SCRIPT = PROJECT_ROOT / "scripts" / "copy_objects.py"
 ENGINES = ("crt", "boto3")
 DUMP = "filemaker-import/images-bulk-dump/"
 SURNAME = "Roe-Testcase"  # in some keys; never in what is printed
 ODD_NAMES = (f"{SURNAME} (1).jpg", "ü+&=%20'.jpg", "a b~*!;@$,.jpg", "日本 #?.jpg", "plus+plus.jpg")
 PART = 5 * 1024 * 1024  # bytes; S3's smallest part
-RUN_SECONDS = 240
-WORKERS = (1, 2, 4, 16, 64)
+WORKERS = (1, 2, 4, 8, 16, 64)
 RATES = {
     COPY: {
         "slow down": 0.07,
@@ -136,6 +135,9 @@ class Builder:
         source = {"Bucket": row.source_bucket, "Key": row.source_key}
         version = {} if marker else {"VersionId": self.s3.head_object(**source)["VersionId"]}
         self.s3.delete_object(**source, **version)
+
+
+Maker = Callable[[Builder], Case]
 
 
 def plain(build: Builder) -> Case:
@@ -249,6 +251,12 @@ SPECIAL = (
 )  # fmt: skip
 
 
+def mixture(objects: int) -> list[Maker]:
+    """The kinds of so many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
+    makers = [*LARGE, *SPECIAL * max(1, objects // 5 // len(SPECIAL))]
+    return makers + [plain] * (objects - len(makers))
+
+
 def case_of(row: ManifestRow, body: bytes, allowed: set[str], planted: str = "") -> Case:
     """The case of a row whose source has held these bytes."""
     return Case(row, hashlib.sha256(body).hexdigest(), frozenset(allowed), planted)
@@ -263,13 +271,11 @@ def new_buckets(s3: Any, chance: random.Random) -> list[str]:
     return buckets
 
 
-def make_clinic(environment: dict[str, str], folder: Path, objects: int, chance: random.Random) -> Clinic:
-    """A clinic with so many rows: one for each LARGE, a fifth SPECIAL, the rest plain, in a random order."""
+def make_clinic(environment: dict[str, str], folder: Path, makers: list[Maker], chance: random.Random) -> Clinic:
+    """A clinic with a row of each of these kinds, in a random order."""
     s3 = client(environment)
     buckets = new_buckets(s3, chance)
-    makers: list[Callable[[Builder], Case]] = [*LARGE, *SPECIAL * max(1, objects // 5 // len(SPECIAL))]
-    makers += [plain] * (objects - len(makers))
-    chance.shuffle(makers)
+    makers = chance.sample(makers, len(makers))
 
     def make(number: int, maker: Callable[[Builder], Case], seed: int) -> Case:
         build = Builder(s3, buckets, random.Random(seed))
@@ -326,7 +332,7 @@ class Driver:
     proxy: ChaosProxy
     engine: str
     chance: random.Random
-    command: list[str] = field(default_factory=lambda: [str(SCRIPT)])
+    control: str = ""
     report: Report = field(default_factory=Report)
     results: list[Path] = field(default_factory=list)
 
@@ -348,28 +354,22 @@ class Driver:
 
     def start(self, plan: Plan, *arguments: object) -> tuple[subprocess.CompletedProcess[str], Done]:
         """The copier's process under a plan, and what the proxy did to it."""
-        command = [sys.executable, *self.command, str(self.clinic.manifest), "--engine", self.engine]
+        command = [str(self.clinic.manifest), "--engine", self.engine, *map(str, arguments)]
         environment = self.clinic.environment | {"AWS_ENDPOINT_URL_S3": self.proxy.endpoint}
-        with subprocess.Popen(
-            [*command, *map(str, arguments)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            self.proxy.begin(replace(plan, pid=process.pid if plan.signal_at else 0))
-            try:
-                said, errors = process.communicate(timeout=RUN_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                said, errors = process.communicate()
-                errors += f"\nwas still running after {RUN_SECONDS} s"
-        return subprocess.CompletedProcess(command, process.returncode, said, errors), self.proxy.begin(Plan())
+        folder = self.clinic.manifest.parent
+        ended = run_copier(
+            command,
+            environment,
+            folder,
+            lambda pid: self.proxy.begin(replace(plan, pid=pid if plan.signal_at else 0)),
+            control=self.control,
+        )
+        return ended, self.proxy.begin(Plan())
 
     def wrong_end(self, ended: subprocess.CompletedProcess[str], done: Done, plan: Plan, path: Path) -> Iterator[str]:
         """What is wrong with how a run has ended."""
         code = ended.returncode
-        if "Traceback" in ended.stderr or "was still running" in ended.stderr:
+        if code is None or "Traceback" in ended.stderr:
             yield f"it ends with {code} and says {ended.stderr[-600:]!r}"
         if SURNAME in ended.stdout + ended.stderr:
             yield "it prints a name"
@@ -472,7 +472,7 @@ def describe(plan: Plan) -> str:
     return "faults" if plan.rates or plan.faults else "no faults"
 
 
-def torment(driver: Driver, *, kills: int, faults: int, first_step: int) -> Report:
+def torment(driver: Driver, *, kills: int, faults: int, first_step: int, stops: int = 2) -> Report:
     """Kill, stop and refuse runs, with other faults all the while; then let the last ones come to their ends.
 
     Half of the kills are at the requests from `first_step` on, one after the other.
@@ -482,7 +482,7 @@ def torment(driver: Driver, *, kills: int, faults: int, first_step: int) -> Repo
     share = max(20, 2 * objects // max(1, kills))
     steps = [partial(driver.killed, first_step + number) for number in range(kills // 2)]
     steps += [partial(driver.killed, chance.randrange(12, 12 + share)) for _ in range(kills - kills // 2)]
-    steps += [partial(kind, chance.randrange(3, 12 + share)) for kind in (driver.stopped, driver.refused) * 2]
+    steps += [partial(kind, chance.randrange(3, 12 + share)) for kind in (driver.stopped, driver.refused) * stops]
     chance.shuffle(steps)
     steps.insert(len(steps) // 2, partial(move_on, driver.clinic, chance))
     for step in steps:
@@ -525,7 +525,7 @@ def main() -> int:
                     folder = Path(name) / f"{engine}-{seed}"
                     folder.mkdir()
                     chance = random.Random(seed)
-                    clinic = make_clinic(environment, folder, options.objects, chance)
+                    clinic = make_clinic(environment, folder, mixture(options.objects), chance)
                     driver = Driver(clinic, proxy, engine, chance)
                     first_step = 1 + index * (options.kills // 2)
                     torment(driver, kills=options.kills, faults=options.faults, first_step=first_step)

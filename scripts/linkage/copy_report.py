@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 
 from linkage.copying import DONE, Outcome
-from linkage.files import csv_line
+from linkage.files import csv_lines
 from linkage.manifest import ManifestRow
-from linkage.results import COLUMNS, ResultsFile
+from linkage.results import Result, ResultsFile
 
 LABELS = {
     "copied": "copied",
@@ -29,7 +28,7 @@ LABELS = {
 NAMED_ROWS = 20
 BATCH_ROWS = 1000
 BATCH_SECONDS = 0.2
-LOGGED = ("recorded_at", "run_id", "image_id", "outcome", "attempts", "size", "error")
+LOGGED = ("run_id", "recorded_at", "image_id", "size", "outcome", "attempts", "error")
 Advance = Callable[[int], None]
 
 
@@ -69,21 +68,16 @@ class Recorder:
         self.results, self.advance, self.log, self.translate = results, advance, log, translate
         self.run_id = str(uuid.uuid4())
         self.tally = Tally(done)
-        self.batch: list[dict[str, Any]] = []
+        self.batch: list[Result] = []
         self.flushed = time.monotonic()
 
     def record(self, row: ManifestRow, outcome: Outcome, attempts: int) -> None:
         """Take the outcome of one row, decided after so many tries (0: known without one)."""
-        self.batch.append(
-            {
-                **row._asdict(),
-                **self.translate(outcome)._asdict(),
-                "run_id": self.run_id,
-                "recorded_at": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-                "size": row.source_size,
-                "attempts": attempts,
-            }
-        )
+        name, destination_etag, error = self.translate(outcome)
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        *of_source, size, destination_bucket, destination_key = row
+        destination = (destination_bucket, destination_key, destination_etag)
+        self.batch.append(Result(self.run_id, now, *of_source, *destination, size, name, attempts, error))
         if len(self.batch) >= BATCH_ROWS:
             self.flush()
 
@@ -95,12 +89,11 @@ class Recorder:
     def flush(self) -> None:
         """Write the batch down; raises UnusableInput where the disk takes no more."""
         if self.results:
-            lines = (csv_line(values[column] for column in COLUMNS) for values in self.batch)
-            self.results.append("".join(lines).encode())
-        for values in self.batch:
-            self.tally.add(values["image_id"], values["outcome"], values["error"])
+            self.results.append(csv_lines(self.batch).encode())
+        for result in self.batch:
+            self.tally.add(result.image_id, result.outcome, result.error)
             if self.log:
-                print(json.dumps({name: values[name] for name in LOGGED}))
+                print(json.dumps({name: value for name, value in result._asdict().items() if name in LOGGED}))
         self.advance(len(self.batch))
         self.batch = []
         self.flushed = time.monotonic()

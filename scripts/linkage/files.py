@@ -2,12 +2,12 @@
 
 import csv
 import errno
-import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TextIO
 
 from linkage.errors import UnusableInput
@@ -104,8 +104,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """One CSV record with its `\\n` (§1 of the contract)."""
-    line = io.StringIO()
+    """One CSV record with its `\n` (§1 of the contract)."""
+    return csv_lines([values])
+
+
+def csv_lines(records: Iterable[Iterable[object]]) -> str:
+    """CSV records, each with its `\n` (§1 of the contract)."""
+    lines: list[str] = []
     # "\r\n" as the line end, then cut: before Python 3.13 a CR inside a value is quoted only so.
-    csv.writer(line, lineterminator="\r\n").writerow(values)
-    return line.getvalue().removesuffix("\r\n") + "\n"
+    written = SimpleNamespace(write=lambda line: lines.append(line.removesuffix("\r\n") + "\n"))
+    csv.writer(written, lineterminator="\r\n").writerows(records)
+    return "".join(lines)

