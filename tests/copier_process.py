@@ -77,7 +77,7 @@ def copy(
     os.environ.update(environment)
     sys.argv = ["copy_objects.py", *arguments]
     if control:
-        CONTROLS[control]()
+        CHANGED[control]()
     go.recv()
     run_script(copy_objects.main)
 
@@ -150,6 +150,11 @@ def give_up() -> None:
     copy_run.PAUSES = ()
 
 
+def hurry() -> None:
+    """Waits a tenth as long between tries: as good as the real one, for tests that have no time."""
+    copy_run.PAUSES = tuple(pause / 10 for pause in copy_run.PAUSES)
+
+
 CONTROLS = {
     "overwrites": overwrite,
     "takes any source": take_any_source,
@@ -159,3 +164,4 @@ CONTROLS = {
     "omits": omit,
     "gives up": give_up,
 }
+CHANGED = {**CONTROLS, "hurries": hurry}

