@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +14,7 @@ from typing import BinaryIO
 from linkage.auditing import FINDINGS, audit_manifest, audit_results
 from linkage.canary import check_source, check_store, etags_tell
 from linkage.copy_report import LABELS, Recorder, Tally, progress, report, report_json
-from linkage.copy_run import run_rows
+from linkage.copy_run import LOOKING, run_rows
 from linkage.copying import Store
 from linkage.engines import Send, find_places, open_engine
 from linkage.errors import UnusableInput, run_script
@@ -47,7 +48,7 @@ def copy(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> i
     places = find_places(summary.buckets)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
         path = seed_path("copy_results", options.results)
-    client, patient = single_try_client(options.workers), patient_client()
+    client, patient = single_try_client(options.workers + LOOKING), patient_client()
     with open_results(path) as results, open_engine(options.engine, client, places, options.workers) as send:
         known = KnownCopies(summary)
         known.take_results(results.read())
@@ -63,7 +64,7 @@ def preview(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -
     patient = patient_client()
     known = KnownCopies(summary)
     known.take_results(read_results(results_path(options)))
-    store = Store(single_try_client(options.workers), etags_tell(patient, set(summary.destination_prefixes)))
+    store = Store(single_try_client(LOOKING), etags_tell(patient, set(summary.destination_prefixes)))
     known.take_listings(patient, summary, etags_tell=store.etags_tell)
     return carry_out(options, manifest, known, store, send=None, results=None)
 
@@ -82,44 +83,45 @@ def carry_out(
     with progress(total) as advance:
         recorder = Recorder(results, advance, log=options.json)
         refusal = run_rows(first_rows(manifest, total), known, store, recorder, send=send, workers=options.workers)
-    tell(options, recorder.tally, results)
-    if refusal:
-        raise UnusableInput(
-            f"S3 refuses these credentials ({refusal}); renew them, or see what they may do, and run the same command "
-            "again to go on where this run ended"
-        )
-    if recorder.tally.outcomes.total() < total:
-        print("stopped by Ctrl-C; run the same command again to go on where this run ended", file=sys.stderr)
-        return STOPPED
-    return 1 if recorder.tally.undone else 0
-
-
-def tell(options: argparse.Namespace, tally: Tally, results: ResultsFile | None) -> None:
-    """Print the totals."""
     if options.json:
-        report_json(tally)
+        report_json(recorder.tally, LABELS)
     elif results:
-        report(tally, LABELS, where_more=f": see {results.path}")
+        report(recorder.tally, LABELS, where_more=f": see {results.path}")
     else:
-        report(tally, {**LABELS, "copied": "Would copy"})
+        report(recorder.tally, {**LABELS, "copied": "Would copy"})
+    return exit_code(recorder.tally, refusal, total)
 
 
 def verify(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> int:
     """Tell whether the store holds what the manifest and the results say, and write nothing."""
     path = results_path(options)
-    audits = {
-        str(options.manifest): audit_manifest(manifest, summary, path, options.workers),
-        str(path): audit_results(path, options.workers),
-    }
-    for title, found in audits.items():
-        report(found.tally, FINDINGS, title=f"{title}: ")
-    for found in audits.values():
-        if found.refusal:
-            raise UnusableInput(f"S3 refuses these credentials ({found.refusal}); not everything was looked at")
-    if any(found.tally.outcomes.total() < found.rows for found in audits.values()):
-        print("stopped by Ctrl-C; not everything was looked at", file=sys.stderr)
+    codes = []
+    for title, audit in ((options.manifest, partial(audit_manifest, manifest, summary)), (path, audit_results)):
+        found = audit(path, workers=options.workers, log=options.json)
+        if options.json:
+            report_json(found.tally, FINDINGS)
+        else:
+            report(found.tally, FINDINGS, title=f"{title}: ")
+        codes.append(exit_code(found.tally, found.refusal, found.rows))
+        if codes[-1] == STOPPED:
+            break
+    return max(codes)
+
+
+def exit_code(tally: Tally, refusal: str, total: int) -> int:
+    """The exit code of §9 after so many rows were asked for.
+
+    Raises UnusableInput where S3 has refused these credentials.
+    """
+    if refusal:
+        raise UnusableInput(
+            f"S3 refuses these credentials ({refusal}); renew them, or see what they may do, and run the same command "
+            "again to go on where this run ended"
+        )
+    if tally.outcomes.total() < total:
+        print("stopped by Ctrl-C; run the same command again to go on where this run ended", file=sys.stderr)
         return STOPPED
-    return 1 if any(found.tally.undone for found in audits.values()) else 0
+    return 1 if tally.undone else 0
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -141,6 +143,8 @@ def parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     options.workers = options.workers or WORKERS[options.engine]
     options.json = options.log_format == "json"
+    if options.verify and options.limit:
+        parser.error("--verify looks at all rows; leave --limit out")
     return options
 
 

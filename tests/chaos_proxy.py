@@ -1,8 +1,9 @@
 """An HTTP proxy in front of a real S3 server that makes requests fail at random, by a seed, in a process of its own.
 
-As a program it takes the address to pass on to and a file for what it did to
-whom; it prints its own port, then reads a Plan (JSON) a line from stdin and
-answers each with what it has done under the one before.
+As a program it takes the address to pass on to and a file for the faults it has
+made; it prints its own port, then reads lines of JSON from stdin. A Plan is
+answered with what was done under the one before, null with what was done until
+now, and `"go on"` lets the requests go on that the plan holds.
 """
 
 import asyncio
@@ -66,16 +67,18 @@ class Plan:
     signal_at: int = 0
     signal_after: bool = False
     signal_delay: float = 0
+    hold_at: int = 0
     hang_seconds: float = 2
 
 
 @dataclass
 class Done:
-    """What was done under a plan: requests by kind, faults as `kind fault`, whether the signal was sent."""
+    """What was done under a plan: requests by kind, faults as `kind fault`, whether the signal was sent, or one held."""
 
     requests: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     signalled: bool = False
+    held: bool = False
 
 
 class Closed(Exception):
@@ -94,6 +97,7 @@ class State:
     def begin(self, plan: Plan) -> None:
         """Have the next requests fail by another plan."""
         self.plan, self.done, self.random = plan, Done(), random.Random(plan.seed)
+        self.may_go_on = asyncio.Event()
 
     def fault_of(self, kind: str) -> str:
         """The fault of the next request, which is of this kind; empty for none."""
@@ -116,10 +120,17 @@ class State:
             drawn -= rate
         return ""
 
+    async def hold(self) -> None:
+        """Wait, where the plan says so."""
+        if 0 < self.plan.hold_at <= self.done.requests.total():
+            self.done.held = True
+            await self.may_go_on.wait()
+
     def send_signal(self, *, after: bool) -> None:
         """Send the plan's signal, where this request is the one for it."""
         plan, done = self.plan, self.done
-        if plan.pid and plan.signal_after == after and not done.signalled and done.requests.total() >= plan.signal_at:
+        is_due = 0 < plan.signal_at <= done.requests.total() and not done.signalled
+        if is_due and plan.signal_after == after:
             done.signalled = True
             if plan.signal_delay:
                 asyncio.get_running_loop().call_later(plan.signal_delay, send_signal, plan)
@@ -268,6 +279,7 @@ async def answer(
     plan, chance = state.plan, state.random
     fault = state.fault_of(kind)
     state.send_signal(after=False)
+    await state.hold()
     if fault in ANSWERED:
         writer.write(xml_answer(*ANSWERED[fault], kind))
         return
@@ -312,9 +324,13 @@ async def serve(target: str, log: Path) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(plans), sys.stdin)
     while line := await plans.readline():
         given = json.loads(line)
-        given["faults"] = {int(number): fault for number, fault in given["faults"].items()}
         print(json.dumps(vars(state.done)), flush=True)
-        state.begin(Plan(**given))
+        if isinstance(given, dict):
+            state.may_go_on.set()
+            given["faults"] = {int(number): fault for number, fault in given["faults"].items()}
+            state.begin(Plan(**given))
+        elif given:
+            state.may_go_on.set()
 
 
 class ChaosProxy:
@@ -326,10 +342,22 @@ class ChaosProxy:
 
     def begin(self, plan: Plan) -> Done:
         """Have the next requests fail by this plan; what was done under the one before."""
-        self.process.stdin.write(json.dumps(asdict(plan)) + "\n")
+        return self.tell(asdict(plan))
+
+    def look(self) -> Done:
+        """What was done under this plan until now."""
+        return self.tell(None)
+
+    def go_on(self) -> None:
+        """Let requests that are held go on."""
+        self.tell("go on")
+
+    def tell(self, what: object) -> Done:
+        """Say something to the proxy; its answer."""
+        self.process.stdin.write(json.dumps(what) + "\n")
         self.process.stdin.flush()
         done = json.loads(self.process.stdout.readline())
-        return Done(Counter(done["requests"]), Counter(done["faults"]), done["signalled"])
+        return Done(**{**done, "requests": Counter(done["requests"]), "faults": Counter(done["faults"])})
 
 
 @contextmanager

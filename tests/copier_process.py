@@ -134,7 +134,7 @@ def forget() -> None:
     read = ResultsFile.read
 
     def read_nothing(results: ResultsFile) -> Iterator[Any]:
-        os.ftruncate(results.descriptor, len(HEADER))
+        os.ftruncate(results.descriptor, min(len(HEADER), os.fstat(results.descriptor).st_size))
         return read(results)
 
     ResultsFile.read = read_nothing

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections import Counter
@@ -22,6 +23,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT_ROOT), str(PROJECT_ROOT / "scripts")]
@@ -138,6 +141,7 @@ class Builder:
 
 
 Maker = Callable[[Builder], Case]
+CHANGE, REMOVE, OCCUPY = "change", "remove", "occupy"
 
 
 def plain(build: Builder) -> Case:
@@ -235,16 +239,20 @@ def gone_and_occupied(build: Builder) -> Case:
 
 def to_be_changed(build: Builder) -> Case:
     case = plain(build)
-    return replace(case, allowed=case.allowed | {"source_changed"})
+    return replace(case, allowed=case.allowed | {"source_changed"}, fate=CHANGE)
 
 
 def to_be_removed(build: Builder) -> Case:
     case = plain(build)
-    return replace(case, allowed=case.allowed | {"source_missing"})
+    return replace(case, allowed=case.allowed | {"source_missing"}, fate=REMOVE)
+
+
+def to_be_occupied(build: Builder) -> Case:
+    return replace(plain(build), fate=OCCUPY)
 
 
 LARGE = (in_parts, there_in_parts, there_in_other_parts)
-RESTLESS = (to_be_changed, to_be_removed)
+RESTLESS = (to_be_changed, to_be_removed, to_be_occupied)
 SPECIAL = (
     empty, there_already, occupied, occupied_by_as_many_bytes, changed, changed_to_as_many_bytes, changed_but_there,
     gone, gone_behind_a_marker, gone_but_there, gone_and_occupied, *RESTLESS,
@@ -295,14 +303,26 @@ def make_clinic(environment: dict[str, str], folder: Path, makers: list[Maker], 
 
 
 def move_on(clinic: Clinic, chance: random.Random) -> None:
-    """Time passes in the clinic: the sources that are to be changed or removed are."""
+    """Time passes in the clinic: sources are changed or removed, destinations occupied where they are still free."""
     build = Builder(clinic.client, clinic.buckets, chance)
-    for case in clinic.cases:
-        if case.allowed >= {"copied", "source_changed"}:
+    for number, case in enumerate(clinic.cases):
+        if case.fate == CHANGE:
             build.change(case.row, build.bytes())
-        elif case.allowed >= {"copied", "source_missing"}:
+        elif case.fate == REMOVE:
             build.remove(case.row, marker=chance.random() < 0.5)
+        elif case.fate == OCCUPY:
+            clinic.cases[number] = occupy(clinic, case)
     clinic.take_originals()
+
+
+def occupy(clinic: Clinic, case: Case) -> Case:
+    """The case once somebody has put something at its destination, unless it is copied by then."""
+    at = {"Bucket": case.row.destination_bucket, "Key": case.row.destination_key}
+    try:
+        found = clinic.client.put_object(**at, Body=b"somebody else's", IfNoneMatch="*")
+    except ClientError:
+        return case
+    return replace(case, planted=found["VersionId"], allowed=frozenset({"conflict"}))
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
@@ -356,15 +376,26 @@ class Driver:
         """The copier's process under a plan, and what the proxy did to it."""
         command = [str(self.clinic.manifest), "--engine", self.engine, *map(str, arguments)]
         environment = self.clinic.environment | {"AWS_ENDPOINT_URL_S3": self.proxy.endpoint}
-        folder = self.clinic.manifest.parent
-        ended = run_copier(
-            command,
-            environment,
-            folder,
-            lambda pid: self.proxy.begin(replace(plan, pid=pid if plan.signal_at else 0)),
-            control=self.control,
-        )
+        over = threading.Event()
+        helper = threading.Thread(target=self.surprise, args=(over,))
+
+        def begin(pid: int) -> None:
+            self.proxy.begin(replace(plan, pid=pid))
+            if plan.hold_at:
+                helper.start()
+
+        ended = run_copier(command, environment, self.clinic.manifest.parent, begin, control=self.control)
+        over.set()
+        if plan.hold_at:
+            helper.join()
         return ended, self.proxy.begin(Plan())
+
+    def surprise(self, over: threading.Event) -> None:
+        """Have time pass in the clinic while the proxy holds the requests, or else when the run is over."""
+        while not (over.wait(0.02) or self.proxy.look().held):
+            pass
+        move_on(self.clinic, self.chance)
+        self.proxy.go_on()
 
     def wrong_end(self, ended: subprocess.CompletedProcess[str], done: Done, plan: Plan, path: Path) -> Iterator[str]:
         """What is wrong with how a run has ended."""
@@ -424,6 +455,10 @@ class Driver:
         """A run whose credentials expire."""
         self.run(self.plan(expire_from=at), *self.workers())
 
+    def surprised(self, at: int) -> None:
+        """A run in the midst of which time passes in the clinic: at this request, or when it has ended."""
+        self.run(self.plan(hold_at=at), *self.workers())
+
     def tear(self) -> None:
         """Cut the results off in their last line, or in one more, as a power cut might; then go on."""
         path = self.results[0]
@@ -466,6 +501,8 @@ def describe(plan: Plan) -> str:
     """A plan in few words."""
     if plan.expire_from:
         return f"credentials expired from request {plan.expire_from}"
+    if plan.hold_at:
+        return f"surprise at request {plan.hold_at}"
     if plan.signal_at:
         when = f"{'after' if plan.signal_after else 'before'} request {plan.signal_at}"
         return f"{signal.Signals(plan.signal).name} {when} and {plan.signal_delay:.2f} s"
@@ -484,7 +521,7 @@ def torment(driver: Driver, *, kills: int, faults: int, first_step: int, stops: 
     steps += [partial(driver.killed, chance.randrange(12, 12 + share)) for _ in range(kills - kills // 2)]
     steps += [partial(kind, chance.randrange(3, 12 + share)) for kind in (driver.stopped, driver.refused) * stops]
     chance.shuffle(steps)
-    steps.insert(len(steps) // 2, partial(move_on, driver.clinic, chance))
+    steps.insert(len(steps) // 2, partial(driver.surprised, chance.randrange(18, 18 + share)))
     for step in steps:
         step()
     driver.run(driver.plan())

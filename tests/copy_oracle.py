@@ -39,12 +39,16 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the manifest: what its source held, what may become of it, the version planted at its destination."""
+    """A row of the manifest: what its source held, what may become of it, the version planted at its destination.
+
+    `fate` is what somebody does to it in the course of the runs.
+    """
 
     row: ManifestRow
     sha256: str
     allowed: frozenset[str]
     planted: str = ""
+    fate: str = ""
 
 
 @dataclass

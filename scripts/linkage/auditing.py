@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -29,18 +29,18 @@ class Audit(NamedTuple):
     rows: int
 
 
-def audit_manifest(manifest: BinaryIO, summary: Summary, results: Path, workers: int) -> Audit:
-    """Look for every row of the manifest in the store."""
-    return audit(lambda: (row for _, row in read_manifest(manifest)), summary, results, workers)
+def audit_manifest(manifest: BinaryIO, summary: Summary, results: Path, **how: Any) -> Audit:
+    """Look for every row of the manifest in the store; `how` as in `audit`."""
+    return audit(lambda: (row for _, row in read_manifest(manifest)), summary, results, **how)
 
 
-def audit_results(results: Path, workers: int) -> Audit:
+def audit_results(results: Path, **how: Any) -> Audit:
     """Look in the store for every destination that the results' last line about it calls copied, or there."""
     last = last_verified(results)
     summary = Summary()
     for row in verified_rows(results, last):
         summary.add(row)
-    return audit(lambda: verified_rows(results, last), summary, results, workers)
+    return audit(lambda: verified_rows(results, last), summary, results, **how)
 
 
 def last_verified(results: Path) -> np.ndarray:
@@ -70,7 +70,9 @@ def verified_rows(results: Path, chosen: np.ndarray) -> Iterator[ManifestRow]:
             )
 
 
-def audit(rows: Callable[[], Iterable[ManifestRow]], summary: Summary, results: Path, workers: int) -> Audit:
+def audit(
+    rows: Callable[[], Iterable[ManifestRow]], summary: Summary, results: Path, *, workers: int, log: bool
+) -> Audit:
     """Compare rows with the store by its listings, and look at each object that these do not prove."""
     if not summary.rows:
         return Audit(Tally(done=(VERIFIED,)), "", 0)
@@ -82,7 +84,7 @@ def audit(rows: Callable[[], Iterable[ManifestRow]], summary: Summary, results: 
     known.take_listings(lister, summary, etags_tell=store.etags_tell)
     known.complete = False  # that something is missing is never taken from a listing
     with progress(summary.rows) as advance:
-        recorder = Recorder(None, advance, translate=finding, done=(VERIFIED,))
+        recorder = Recorder(None, advance, log=log, translate=finding, done=(VERIFIED,))
         refusal = run_rows(rows(), known, store, recorder, send=None, workers=workers)
     return Audit(recorder.tally, refusal, summary.rows)
 

@@ -140,6 +140,6 @@ def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more:
         print(f"  and {more:,} more{where_more}")
 
 
-def report_json(tally: Tally) -> None:
+def report_json(tally: Tally, labels: dict[str, str]) -> None:
     """Print how often each outcome came, as the last line of JSON."""
-    print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in LABELS}}))
+    print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in labels}}))

@@ -229,6 +229,8 @@ def crt_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[
         ended.set()
         watcher.join()
         cancel(float("inf"))
+        while pending:
+            time.sleep(0.01)
 
 
 def signing_configs() -> Callable[[str], AwsSigningConfig]:

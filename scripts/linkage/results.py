@@ -5,7 +5,8 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -126,14 +127,18 @@ class ResultsFile:
     def set_aside(self, torn: bytes) -> None:
         """Move a last line that is cut off, as by a power cut, into a file of its own."""
         aside = self.path.with_name(f"{self.path.name}.torn")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            write_whole(descriptor, torn + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_folder(self.path.parent)
-        os.ftruncate(self.descriptor, self.end)
+            with aside.open("ab", opener=partial(os.open, mode=0o600)) as file:
+                file.write(torn + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(self.path.parent)
+            os.ftruncate(self.descriptor, self.end)
+        except OSError as error:
+            raise UnusableInput(
+                f"the last line of {self.path} is cut off and cannot be set aside in {aside.name}: {error.strerror}; "
+                "make room, or name another file with --results"
+            ) from None
         print(
             f"the last line of {self.path} was cut off, as by a power cut: it is set aside in {aside.name}, and what "
             "it was about is looked at again",
@@ -149,7 +154,8 @@ class ResultsFile:
             write_whole(self.descriptor, lines)
             os.fdatasync(self.descriptor)
         except OSError as error:
-            os.ftruncate(self.descriptor, self.end)
+            with suppress(OSError):
+                os.ftruncate(self.descriptor, self.end)
             raise UnusableInput(
                 f"cannot write to the results file {self.path}: {error.strerror}; what was copied stays, make room and "
                 "run again"
@@ -191,6 +197,8 @@ def lock(path: Path, descriptor: int) -> None:
         raise UnusableInput(
             f"another run is writing to {path}; wait until it has ended, or name another file with --results"
         ) from None
+    except OSError as error:
+        raise UnusableInput(f"cannot lock {path}: {error.strerror}; name a file on this machine's disk") from None
 
 
 def read_results(path: Path) -> Iterator[Result]:
