@@ -26,13 +26,17 @@ OF_THE_SIGNATURE = {"authorization", "x-amz-content-sha256", "x-amz-date", "x-am
 
 
 class Request(NamedTuple):
-    """What was asked; `path` as it came, headers' names in lower case; `bucket` and `key` are decoded."""
+    """What was asked; `path` as it came, headers' names in lower case; `bucket` and `key` are decoded.
+
+    `at` is a monotonic time, `present` how many requests about objects were there at once.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     at: float
+    present: int
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -44,7 +48,7 @@ class Request(NamedTuple):
 
     @property
     def key(self) -> str:
-        return (unquote(urlsplit(self.path).path).split("/", 2) + [""])[2]
+        return [*unquote(urlsplit(self.path).path).split("/", 2), ""][2]
 
     @property
     def kind(self) -> str:
@@ -64,11 +68,12 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What is answered."""
+    """What is answered; where it is `cut`, the connection ends in the midst of the body."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    cut: bool = False
 
 
 class Closed(NamedTuple):
@@ -87,6 +92,11 @@ def error(status: int, code: str) -> Reply:
     return Reply(status, [("Content-Type", "application/xml")], text.encode())
 
 
+def answering(reply: Reply | Closed, *kinds: str, key: str) -> Rule:
+    """The rule that answers so to requests of these kinds about one key."""
+    return lambda request: reply if request.kind in kinds and request.key == key else None
+
+
 class AnsweringProxy(ThreadingHTTPServer):
     """`rule(request)` may answer in the real server's stead, `change(request, reply)` changes what that has answered.
 
@@ -99,8 +109,8 @@ class AnsweringProxy(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, environment: dict[str, str], tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, environment: dict[str, str], tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.environment, self.tls = environment, tls
         self.target = urlsplit(environment["AWS_ENDPOINT_URL_S3"]).netloc
         self.rule: Rule = lambda request: None
@@ -143,13 +153,15 @@ class Handler(BaseHTTPRequestHandler):
     server: AnsweringProxy
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.read_body()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, self.path, headers, body, time.monotonic())
+        path = re.sub("^https?://[^/]+", "", self.path)  # a client that takes this for its proxy asks so
+        request = Request(self.command, path, headers, body, time.monotonic(), 0)
         with self.server.lock:
-            self.server.seen.append(request)
             self.server.present += bool(request.key)
             self.server.most = max(self.server.most, self.server.present)
+            request = request._replace(present=self.server.present)
+            self.server.seen.append(request)
         try:
             reply = self.server.rule(request)
             if reply is None or (isinstance(reply, Closed) and reply.done):
@@ -165,6 +177,17 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(reply)
 
     do_PUT = do_HEAD = do_POST = do_DELETE = do_GET
+
+    def read_body(self) -> bytes:
+        """The body of a request, in chunks or not."""
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def pass_on(self, request: Request) -> Reply:
         """What the real server answers."""
@@ -191,7 +214,9 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in reply.headers:
             if name.lower() not in OF_THE_CONNECTION:
                 self.send_header(name, value)
-        self.send_header("Content-Length", lengths[0] if self.command == "HEAD" and lengths else str(len(reply.body)))
+        length = lengths[0] if self.command == "HEAD" and lengths else len(reply.body)
+        self.send_header("Content-Length", str(int(length) + reply.cut))
+        self.close_connection |= reply.cut
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body)
@@ -211,9 +236,11 @@ def signed(request: Request, headers: dict[str, str], environment: dict[str, str
 
 
 @contextmanager
-def answering_proxy(environment: dict[str, str], tls: ssl.SSLContext | None = None) -> Iterator[AnsweringProxy]:
+def answering_proxy(
+    environment: dict[str, str], tls: ssl.SSLContext | None = None, port: int = 0
+) -> Iterator[AnsweringProxy]:
     """Run an AnsweringProxy in front of the server whose clients' environment this is."""
-    with AnsweringProxy(environment, tls) as proxy:
+    with AnsweringProxy(environment, tls, port) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.02,))
         thread.start()
         try:

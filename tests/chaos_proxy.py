@@ -73,12 +73,16 @@ class Plan:
 
 @dataclass
 class Done:
-    """What was done under a plan: requests by kind, faults as `kind fault`, whether the signal was sent, or one held."""
+    """What was done under a plan: requests by kind, faults as `kind fault`; was the signal sent, a request held?
+
+    `busy` is how many requests are with the server now.
+    """
 
     requests: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     signalled: bool = False
     held: bool = False
+    busy: int = 0
 
 
 class Closed(Exception):
@@ -92,6 +96,7 @@ class State:
         split = urlsplit(target)
         self.host, self.port = split.hostname, split.port
         self.log = log.open("a", buffering=1)
+        self.busy = 0
         self.begin(Plan())
 
     def begin(self, plan: Plan) -> None:
@@ -220,6 +225,7 @@ class Upstream:
     async def ask(self, request: bytes, kind: str) -> tuple[bytes, bytes]:
         """Pass a request on, once more where the server had closed the connection meanwhile; its answer."""
         was_open = self.writer is not None
+        self.state.busy += 1
         try:
             return await self.ask_once(request, kind)
         except Closed:
@@ -227,6 +233,8 @@ class Upstream:
             if not was_open:
                 raise
             return await self.ask_once(request, kind)
+        finally:
+            self.state.busy -= 1
 
     async def ask_once(self, request: bytes, kind: str) -> tuple[bytes, bytes]:
         """Pass a request on; Closed where nothing comes back."""
@@ -324,7 +332,7 @@ async def serve(target: str, log: Path) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(plans), sys.stdin)
     while line := await plans.readline():
         given = json.loads(line)
-        print(json.dumps(vars(state.done)), flush=True)
+        print(json.dumps({**vars(state.done), "busy": state.busy}), flush=True)
         if isinstance(given, dict):
             state.may_go_on.set()
             given["faults"] = {int(number): fault for number, fault in given["faults"].items()}

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from unittest.mock import patch
 
 import copy_objects
 from linkage import copy_run, copying
@@ -23,15 +24,11 @@ from linkage.s3 import s3_client
 
 @cache
 def processes() -> Any:
-    """Makes processes that have the copier imported already."""
+    """Makes processes that have the copier imported already, and what other tests start that way: all share one."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-    forkserver.ensure_running()
-    del os.environ["PYTHONPATH"]
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
+    context.set_forkserver_preload([__name__, "publish_to_nexus"])
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+        forkserver.ensure_running()
     return context
 
 
@@ -44,7 +41,7 @@ def run_copier(
     control: str = "",
     timeout: float = 240,
 ) -> CompletedProcess[str]:
-    """The copier's run; `begin` is called with its process id before it does anything.
+    """The copier's run; `begin` is called with its process id before it does anything; any `control` hurries.
 
     A run that takes longer than `timeout` seconds is killed, and its end is `None`.
     """
@@ -77,7 +74,8 @@ def copy(
     os.environ.update(environment)
     sys.argv = ["copy_objects.py", *arguments]
     if control:
-        CHANGED[control]()
+        hurry()
+        CONTROLS[control]()
     go.recv()
     run_script(copy_objects.main)
 
@@ -151,11 +149,13 @@ def give_up() -> None:
 
 
 def hurry() -> None:
-    """Waits a tenth as long between tries: as good as the real one, for tests that have no time."""
-    copy_run.PAUSES = tuple(pause / 10 for pause in copy_run.PAUSES)
+    """Waits a twentieth as long between tries: as good as the real one, for tests that have no time."""
+    copy_run.PAUSES = tuple(pause / 20 for pause in copy_run.PAUSES)
 
 
+HURRIES = "hurries"
 CONTROLS = {
+    HURRIES: lambda: None,
     "overwrites": overwrite,
     "takes any source": take_any_source,
     "lies": lie,
@@ -164,4 +164,3 @@ CONTROLS = {
     "omits": omit,
     "gives up": give_up,
 }
-CHANGED = {**CONTROLS, "hurries": hurry}

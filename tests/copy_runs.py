@@ -19,9 +19,13 @@ LOADER = create_loader()  # boto3's descriptions of S3, read once: half the time
 
 @pytest.fixture(name="proxy")
 def proxy_fixture(s3: S3) -> Iterator[AnsweringProxy]:
-    """A proxy in front of the S3 server; it passes everything on until told otherwise."""
+    """A proxy in front of the S3 server; it passes everything on until told otherwise.
+
+    The test's bucket goes with it: SeaweedFS keeps volumes for each, and has not so many.
+    """
     with answering_proxy(s3.environment) as proxy:
         yield proxy
+    s3.client.delete_bucket(Bucket=s3.bucket)
 
 
 @pytest.fixture(name="copy_here")

@@ -11,10 +11,14 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 
 from conftest import S3
 from copy_objects import main
@@ -27,6 +31,7 @@ from linkage.seeds import PROJECT_ROOT, SAMPLE_FOLDER, SEED_COLUMNS, make_missin
 SCRIPT = str(PROJECT_ROOT / "scripts" / "copy_objects.py")
 DUMP = "filemaker-import/images-bulk-dump/"
 MIB = 1024 * 1024
+LOADER = create_loader()  # boto3's descriptions of S3, read once: half the time of a small run
 
 
 def upload(s3: S3, key: str, body: bytes = b"a picture", **more) -> str:
@@ -71,13 +76,19 @@ def write_manifest(folder: Path, rows: list[ManifestRow]) -> Path:
     return path
 
 
-def copy(s3: S3, manifest: Path, *arguments, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, SCRIPT, str(manifest), *map(str, arguments)],
-        env={**s3.environment, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
+@pytest.fixture(params=["crt", "boto3"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(name="copy")
+def copy_fixture(
+    s3: S3, engine: str, run_here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Callable: a run of the copier over this manifest, by each engine, in this process."""
+    monkeypatch.setattr(botocore.session, "create_loader", lambda *_: LOADER)
+    return lambda manifest, *arguments, **environment: run_here(
+        main, manifest, f"--engine={engine}", *arguments, environment=s3.environment | environment
     )
 
 
@@ -126,10 +137,10 @@ def assert_refused(run: subprocess.CompletedProcess[str], *, saying: str) -> Non
 # --- one run ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_row_is_copied_verified_and_recorded(s3, tmp_path):
+def test_every_row_is_copied_verified_and_recorded(s3, tmp_path, copy):
     rows = pictures(s3, 5)
     originals = objects(s3, DUMP)
-    run = copy(s3, write_manifest(tmp_path, rows))
+    run = copy(write_manifest(tmp_path, rows))
     assert run.returncode == 0, run.stderr
     assert run.stdout == (
         "copied 5   already present 0   conflicts 0   sources missing 0   sources changed 0   failed 0\n"
@@ -155,22 +166,22 @@ def test_every_row_is_copied_verified_and_recorded(s3, tmp_path):
     assert s3.environment["AWS_ACCESS_KEY_ID"] not in printed
 
 
-def test_a_second_run_writes_nothing_and_finds_everything_there(s3, tmp_path):
+def test_a_second_run_writes_nothing_and_finds_everything_there(s3, tmp_path, copy):
     manifest = write_manifest(tmp_path, pictures(s3, 5))
-    copy(s3, manifest)
+    copy(manifest)
     before = objects(s3)
-    run = copy(s3, manifest)
+    run = copy(manifest)
     assert run.returncode == 0
     assert "copied 0   already present 5 " in run.stdout
     assert objects(s3) == before
     assert Counter(outcomes(s3)) == {"copied": 5, "already_present": 5}
 
 
-def test_type_metadata_and_tags_go_along(s3, tmp_path):
+def test_type_metadata_and_tags_go_along(s3, tmp_path, copy):
     sent = {"ContentType": "image/x-clinic", "CacheControl": "no-cache", "ContentDisposition": "inline"}
     etag = upload(s3, f"{DUMP}1.jpg", Metadata={"taken-by": "nurse"}, Tagging="kind=wound&side=left", **sent)
     row = row_of(s3, f"{DUMP}1.jpg", "patients/p/1.jpg", etag, 9)
-    assert copy(s3, write_manifest(tmp_path, [row])).returncode == 0
+    assert copy(write_manifest(tmp_path, [row])).returncode == 0
     found = s3.client.head_object(Bucket=s3.bucket, Key=row.destination_key)
     assert {name: found[name] for name in sent} == sent
     assert found["Metadata"] == {"taken-by": "nurse"}
@@ -178,7 +189,7 @@ def test_type_metadata_and_tags_go_along(s3, tmp_path):
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"kind": "wound", "side": "left"}
 
 
-def test_keys_of_any_characters_are_copied(s3, tmp_path):
+def test_keys_of_any_characters_are_copied(s3, tmp_path, copy):
     names = [
         "a b.jpg",
         "a+b.jpg",
@@ -192,58 +203,58 @@ def test_keys_of_any_characters_are_copied(s3, tmp_path):
     rows = [row_of(s3, f"{DUMP}{name}", f"patients/{name}", upload(s3, f"{DUMP}{name}", name.encode()),
                    len(name.encode())) for name in names]  # fmt: skip
     manifest = write_manifest(tmp_path, rows)
-    run = copy(s3, manifest)
+    run = copy(manifest)
     assert run.returncode == 0, run
     assert [body(s3, f"patients/{name}").decode() for name in names] == names
     assert sorted(result["destination_key"] for result in results(s3)) == sorted(row.destination_key for row in rows)
-    assert "already present 8 " in copy(s3, manifest).stdout
+    assert "already present 8 " in copy(manifest).stdout
 
 
-def test_copies_can_go_to_another_bucket(s3, tmp_path):
+def test_copies_can_go_to_another_bucket(s3, tmp_path, copy):
     other = s3.new_bucket()
     etag = upload(s3, "1.jpg")
-    assert copy(s3, write_manifest(tmp_path, [row_of(s3, "1.jpg", "patients/1.jpg", etag, 9, other)])).returncode == 0
+    assert copy(write_manifest(tmp_path, [row_of(s3, "1.jpg", "patients/1.jpg", etag, 9, other)])).returncode == 0
     assert body(s3, "patients/1.jpg", other) == b"a picture"
 
 
-def test_an_object_uploaded_in_parts_is_copied_verified_and_recognised(s3, tmp_path):
+def test_an_object_uploaded_in_parts_is_copied_verified_and_recognised(s3, tmp_path, copy):
     etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b" * MIB])
     assert "-" in etag
     row = row_of(s3, f"{DUMP}1.tif", "patients/1.tif", etag, 6 * MIB)
     manifest = write_manifest(tmp_path, [row])
-    assert copy(s3, manifest).returncode == 0
-    assert "already present 1 " in copy(s3, manifest).stdout
+    assert copy(manifest).returncode == 0
+    assert "already present 1 " in copy(manifest).stdout
     assert hashlib.sha256(body(s3, row.destination_key)).digest() == hashlib.sha256(body(s3, row.source_key)).digest()
 
 
-def test_the_same_bytes_in_other_parts_are_recognised_and_other_bytes_in_the_same_parts_are_not(s3, tmp_path):
+def test_the_same_bytes_in_other_parts_are_recognised_and_other_bytes_in_the_same_parts_are_not(s3, tmp_path, copy):
     etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b" * MIB])
     whole = row_of(s3, f"{DUMP}1.tif", "patients/whole.tif", etag, 6 * MIB)
     other = row_of(s3, f"{DUMP}1.tif", "patients/other.tif", etag, 6 * MIB)
     upload(s3, whole.destination_key, b"a" * 5 * MIB + b"b" * MIB)
     upload_in_parts(s3, other.destination_key, [b"a" * 5 * MIB, b"c" * MIB])
-    copy(s3, write_manifest(tmp_path, [whole, other]), "--workers", 1)
+    copy(write_manifest(tmp_path, [whole, other]), "--workers", 1)
     assert outcomes(s3) == ["already_present", "conflict"]
 
 
-def test_limit_copies_the_first_rows_only(s3, tmp_path):
+def test_limit_copies_the_first_rows_only(s3, tmp_path, copy):
     rows = pictures(s3, 5)
-    assert "copied 2 " in copy(s3, write_manifest(tmp_path, rows), "--limit", 2).stdout
+    assert "copied 2 " in copy(write_manifest(tmp_path, rows), "--limit", 2).stdout
     assert set(objects(s3, "patients/")) == {row.destination_key for row in rows[:2]}
 
 
-def test_a_manifest_without_rows_is_nothing_to_copy(s3, tmp_path):
-    run = copy(s3, write_manifest(tmp_path, []))
+def test_a_manifest_without_rows_is_nothing_to_copy(tmp_path, copy):
+    run = copy(write_manifest(tmp_path, []))
     assert run.returncode == 0
     assert run.stdout.startswith("nothing to copy")
 
 
-def test_a_manifest_with_bom_crlf_and_columns_in_another_order_is_read(s3, tmp_path):
+def test_a_manifest_with_bom_crlf_and_columns_in_another_order_is_read(s3, tmp_path, copy):
     row = picture(s3, 1)
     manifest = tmp_path / "manifest.csv"
     lines = [",".join(reversed(COLUMNS)), ",".join(str(value) for value in reversed(row)), ""]
     manifest.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
-    assert "copied 1 " in copy(s3, manifest).stdout
+    assert "copied 1 " in copy(manifest).stdout
 
 
 # --- what must never happen ------------------------------------------------------------------------------------------
@@ -266,10 +277,10 @@ def hindered(s3: S3) -> dict[str, ManifestRow]:
     }
 
 
-def test_what_stands_there_is_left_alone_and_what_was_not_listed_is_not_copied(s3, tmp_path):
+def test_what_stands_there_is_left_alone_and_what_was_not_listed_is_not_copied(s3, tmp_path, copy):
     rows = hindered(s3)
     before = objects(s3)
-    run = copy(s3, write_manifest(tmp_path, list(rows.values())), "--workers", 1)
+    run = copy(write_manifest(tmp_path, list(rows.values())), "--workers", 1)
     assert run.returncode == 1
     assert outcomes(s3) == [name.partition(",")[0] for name in rows]
     assert objects(s3) == before
@@ -278,27 +289,27 @@ def test_what_stands_there_is_left_alone_and_what_was_not_listed_is_not_copied(s
     assert listed == [f"  {rows[name].image_id}  {name.partition(',')[0]}" for name in list(rows)[1:]]
 
 
-def test_the_destination_is_looked_at_before_the_source(s3, tmp_path):
+def test_the_destination_is_looked_at_before_the_source(s3, tmp_path, copy):
     gone, changed, changed_conflict = (picture(s3, recid) for recid in (1, 2, 3))
-    copy(s3, write_manifest(tmp_path, [gone, changed]))
+    copy(write_manifest(tmp_path, [gone, changed]))
     s3.client.delete_object(Bucket=s3.bucket, Key=gone.source_key)
     upload(s3, changed.source_key, b"another picture")
     upload(s3, changed_conflict.source_key, b"another picture")
     upload(s3, changed_conflict.destination_key, b"of another size")
     (tmp_path / "data" / "copy_results.csv").unlink()
-    copy(s3, write_manifest(tmp_path, [gone, changed, changed_conflict]), "--workers", 1)
+    copy(write_manifest(tmp_path, [gone, changed, changed_conflict]), "--workers", 1)
     assert outcomes(s3) == ["already_present", "already_present", "conflict"]
 
 
-def test_where_only_the_source_could_tell_and_it_is_gone_the_row_says_so(s3, tmp_path):
+def test_where_only_the_source_could_tell_and_it_is_gone_the_row_says_so(s3, tmp_path, copy):
     etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b" * MIB])
     row = row_of(s3, f"{DUMP}1.tif", "patients/1.tif", etag, 6 * MIB)
     manifest = write_manifest(tmp_path, [row])
-    copy(s3, manifest)
+    copy(manifest)
     upload(s3, row.source_key, b"c")
-    copy(s3, manifest)
+    copy(manifest)
     s3.client.delete_object(Bucket=s3.bucket, Key=row.source_key)
-    copy(s3, manifest)
+    copy(manifest)
     assert outcomes(s3) == ["copied", "source_changed", "source_missing"]
 
 
@@ -325,9 +336,9 @@ def test_without_its_condition_a_changed_source_would_be_copied(s3, monkeypatch)
     assert (outcome.outcome, outcome.destination_etag) == ("failed", hashlib.md5(b"PICTURE 1").hexdigest())
 
 
-def test_a_copy_that_is_not_the_manifests_bytes_is_failed_and_left_for_a_person(s3, tmp_path):
+def test_a_copy_that_is_not_the_manifests_bytes_is_failed_and_left_for_a_person(s3, tmp_path, copy):
     row = picture(s3, 1)._replace(source_size=8)
-    run = copy(s3, write_manifest(tmp_path, [row]))
+    run = copy(write_manifest(tmp_path, [row]))
     assert run.returncode == 1
     assert [(result["outcome"], result["error"]) for result in results(s3)] == [("failed", "CopyDiffers")]
     assert body(s3, row.destination_key) == b"picture 1"
@@ -403,7 +414,7 @@ def keep_versions(s3: S3) -> None:
     s3.client.put_bucket_versioning(Bucket=s3.bucket, VersioningConfiguration={"Status": "Enabled"})
 
 
-def test_killed_in_the_middle_and_run_again_every_object_is_there_once(s3, tmp_path):
+def test_killed_in_the_middle_and_run_again_every_object_is_there_once(s3, tmp_path, copy):
     keep_versions(s3)
     rows = pictures(s3, 250)
     originals = objects(s3, DUMP)
@@ -416,7 +427,7 @@ def test_killed_in_the_middle_and_run_again_every_object_is_there_once(s3, tmp_p
         assert process.returncode == -signal.SIGKILL
         results(s3)
     assert len(objects(s3, "patients/")) < len(rows)
-    run = copy(s3, manifest)
+    run = copy(manifest)
     assert run.returncode == 0, run
     assert "conflict" not in outcomes(s3)
     last = {result["image_id"]: result["outcome"] for result in results(s3)}
@@ -482,7 +493,7 @@ def test_a_results_file_that_another_run_has_just_made_is_not_replaced(tmp_path,
     assert len(list(tmp_path.iterdir())) == len(SEED_COLUMNS)
 
 
-def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(s3, tmp_path):
+def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(s3, tmp_path, copy):
     rows = pictures(s3, 250)
     manifest = write_manifest(tmp_path, rows)
     process = start(s3, manifest)
@@ -496,27 +507,27 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(s3, tmp_path):
     assert recorded == set(objects(s3, "patients/"))
     assert 0 < len(recorded) < len(rows)
     assert f"copied {len(recorded)} " in printed
-    assert copy(s3, manifest).returncode == 0
+    assert copy(manifest).returncode == 0
 
 
 # --- dry run ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(s3, tmp_path):
+def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(s3, tmp_path, copy):
     manifest = write_manifest(tmp_path, [*pictures(s3, 3), *hindered(s3).values()])
     before = objects(s3)
-    dry = copy(s3, manifest, "--dry-run")
+    dry = copy(manifest, "--dry-run")
     assert dry.returncode == 1
     assert dry.stdout.startswith("Would copy 3   already present 1   conflicts 2   ")
     assert objects(s3) == before
     assert list(tmp_path.iterdir()) == [manifest]
-    assert copy(s3, manifest).stdout == dry.stdout.replace("Would copy", "copied")
+    assert copy(manifest).stdout == dry.stdout.replace("Would copy", "copied")
 
 
-def test_a_dry_run_ends_well_where_every_row_would_be_copied_or_is_there(s3, tmp_path):
+def test_a_dry_run_ends_well_where_every_row_would_be_copied_or_is_there(s3, tmp_path, copy):
     rows = pictures(s3, 3)
-    copy(s3, write_manifest(tmp_path, rows[:1]))
-    run = copy(s3, write_manifest(tmp_path, rows), "--dry-run")
+    copy(write_manifest(tmp_path, rows[:1]))
+    run = copy(write_manifest(tmp_path, rows), "--dry-run")
     assert run.returncode == 0
     assert run.stdout.startswith("Would copy 2   already present 1 ")
 
@@ -535,10 +546,10 @@ def test_a_dry_run_ends_well_where_every_row_would_be_copied_or_is_there(s3, tmp
         (["slow down"] * 5, "failed", 5, "SlowDown"),
     ],
 )
-def test_faults_are_waited_out_or_recorded(s3, tmp_path, faults, outcome, attempts, error):
+def test_faults_are_waited_out_or_recorded(s3, tmp_path, faults, outcome, attempts, error, copy):
     row = picture(s3, 1)
     with faulty_proxy(s3.environment["AWS_ENDPOINT_URL_S3"], "x-amz-copy-source:", faults) as proxy:
-        run = copy(s3, write_manifest(tmp_path, [row]), AWS_ENDPOINT_URL_S3=proxy.endpoint)
+        run = copy(write_manifest(tmp_path, [row]), AWS_ENDPOINT_URL_S3=proxy.endpoint)
     assert not proxy.faults
     (result,) = results(s3)
     assert (result["outcome"], result["attempts"], result["error"]) == (outcome, str(attempts), error)
@@ -546,17 +557,17 @@ def test_faults_are_waited_out_or_recorded(s3, tmp_path, faults, outcome, attemp
     assert (row.destination_key in objects(s3)) == (outcome != "failed")
 
 
-def test_a_copy_whose_verification_was_interrupted_is_not_made_again(s3, tmp_path):
+def test_a_copy_whose_verification_was_interrupted_is_not_made_again(s3, tmp_path, copy):
     row = picture(s3, 1)
     with faulty_proxy(s3.environment["AWS_ENDPOINT_URL_S3"], f"HEAD /{s3.bucket}/patients", ["slow down"] * 2) as proxy:
-        copy(s3, write_manifest(tmp_path, [row]), AWS_ENDPOINT_URL_S3=proxy.endpoint)
+        copy(write_manifest(tmp_path, [row]), AWS_ENDPOINT_URL_S3=proxy.endpoint)
     assert outcomes(s3) == ["copied"]
     assert sum(line.startswith("PUT") for line in proxy.seen) == 1
 
 
-def test_the_rows_that_are_not_done_are_named_up_to_twenty(s3, tmp_path):
+def test_the_rows_that_are_not_done_are_named_up_to_twenty(s3, tmp_path, copy):
     rows = [row_of(s3, f"{DUMP}{recid}.jpg", f"patients/{recid}.jpg", "0" * 32, 9) for recid in range(25)]
-    run = copy(s3, write_manifest(tmp_path, rows))
+    run = copy(write_manifest(tmp_path, rows))
     _, *listed = run.stdout.splitlines()
     assert listed[:-1] == [f"  {row.image_id}  source_missing" for row in rows[:20]]
     assert listed[-1] == f"  and 5 more: see {tmp_path / 'data' / 'copy_results.csv'}"
@@ -647,13 +658,13 @@ def test_a_destination_under_a_source_prefix_is_refused(s3, tmp_path, run_here, 
     assert list(tmp_path.iterdir()) == [manifest]
 
 
-def test_the_dump_is_out_of_bounds_in_every_bucket(s3, tmp_path):
+def test_the_dump_is_out_of_bounds_in_every_bucket(s3, tmp_path, copy):
     row = row_of(s3, "elsewhere/1.jpg", f"{DUMP}1.jpg", upload(s3, "elsewhere/1.jpg"), 9, s3.new_bucket())
-    assert_refused(copy(s3, write_manifest(tmp_path, [row])), saying="under a source prefix")
+    assert_refused(copy(write_manifest(tmp_path, [row])), saying="under a source prefix")
 
 
-def test_a_manifest_that_is_not_there_is_named(s3, tmp_path):
-    assert_refused(copy(s3, tmp_path / "manifest.csv"), saying=f"cannot read the manifest {tmp_path / 'manifest.csv'}")
+def test_a_manifest_that_is_not_there_is_named(s3, tmp_path, copy):
+    assert_refused(copy(tmp_path / "manifest.csv"), saying=f"cannot read the manifest {tmp_path / 'manifest.csv'}")
 
 
 @pytest.mark.parametrize("option", ["--limit", "--workers"])
@@ -698,25 +709,27 @@ def test_an_s3_that_cannot_be_used_is_one_sentence_within_seconds_and_nothing_is
         (",".join(SEED_COLUMNS["copy_results"]) + "\nrun,2026", "the last line of"),
     ],
 )
-def test_a_results_file_that_is_none_or_is_cut_off_is_refused_before_anything_is_copied(s3, tmp_path, content, saying):
+def test_a_results_file_that_is_none_or_is_cut_off_is_refused_before_anything_is_copied(
+    s3, tmp_path, content, saying, copy
+):
     file = tmp_path / "results.csv"
     file.write_bytes(content.encode())
-    assert_refused(copy(s3, write_manifest(tmp_path, [picture(s3, 1)]), "--results", file), saying=saying)
+    assert_refused(copy(write_manifest(tmp_path, [picture(s3, 1)]), "--results", file), saying=saying)
     assert file.read_bytes() == content.encode()
     assert not objects(s3, "patients/")
 
 
-def test_results_go_neither_to_the_sample_nor_to_a_folder_that_is_not_there(s3, tmp_path):
+def test_results_go_neither_to_the_sample_nor_to_a_folder_that_is_not_there(s3, tmp_path, copy):
     manifest = write_manifest(tmp_path, [picture(s3, 1)])
-    assert_refused(copy(s3, manifest, "--results", SAMPLE_FOLDER / "copy_results.csv"), saying="seeds/sample")
-    assert_refused(copy(s3, manifest, "--results", tmp_path / "nowhere" / "results.csv"), saying="cannot write")
+    assert_refused(copy(manifest, "--results", SAMPLE_FOLDER / "copy_results.csv"), saying="seeds/sample")
+    assert_refused(copy(manifest, "--results", tmp_path / "nowhere" / "results.csv"), saying="cannot write")
     assert not objects(s3, "patients/")
 
 
-def test_a_new_or_empty_results_file_gets_its_header(s3, tmp_path):
+def test_a_new_or_empty_results_file_gets_its_header(s3, tmp_path, copy):
     file = tmp_path / "results.csv"
     file.touch(mode=0o644)
     manifest = write_manifest(tmp_path, [picture(s3, 1)])
-    assert copy(s3, manifest, "--results", file).returncode == 0
+    assert copy(manifest, "--results", file).returncode == 0
     assert [result["outcome"] for result in results(s3, file)] == ["copied"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

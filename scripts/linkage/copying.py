@@ -16,7 +16,8 @@ LARGEST_COPY = 5 * 1024**3  # bytes that S3 copies by one CopyObject
 MD5 = re.compile("[0-9a-f]{32}")
 NOT_IMPLEMENTED = 501
 TRANSIENT_CODES = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException"}
-EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
+# The last is what is left of the others where a HEAD was asked, whose answer has no body.
+EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "400"}
 ARCHIVED = "InvalidObjectState"
 SIZE_DIFFERS = "SourceSizeDiffers"
 TOO_LARGE = "EntityTooLarge"
