@@ -53,7 +53,7 @@ def copy(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> i
         known = KnownCopies(summary)
         known.take_results(results.read())
         check_source(patient, next(first_rows(manifest, 1)))
-        store = Store(client, check_store(patient, send, set(summary.destination_prefixes)))
+        store = Store(client, check_store(patient, send, summary))
         known.take_listings(patient, summary, etags_tell=store.etags_tell)
         return carry_out(options, manifest, known, store, send=send, results=results)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from linkage.errors import UnusableInput, run_script
-from linkage.files import csv_line, write_atomically
+from linkage.files import csv_line, csv_lines, write_atomically
 from linkage.s3 import ListedObject, list_objects, s3_client, s3_errors
 from linkage.seeds import SEED_COLUMNS, seed_path
 
@@ -31,7 +31,7 @@ def main() -> None:
     with write_atomically(out) as file, progress() as show:
         file.write(csv_line(SEED_COLUMNS["s3_inventory"]))
         for page in chain([first], pages):
-            file.writelines(csv_line(inventory_row(bucket, found)) for found in page)
+            file.write(csv_lines(inventory_row(bucket, found) for found in page))
             count += len(page)
             size += sum(found.size for found in page)
             show(count)

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 
 import nexus
 from demo.postgres import database_url, postgres_server
@@ -47,10 +49,16 @@ def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 
 
 @pytest.fixture
-def s3(s3_environment: dict[str, str], tmp_path: Path) -> S3:
-    """The session's S3 server with a bucket of this test's own; scripts write to the folder `tmp_path/data`."""
+def s3(s3_environment: dict[str, str], tmp_path: Path) -> Iterator[S3]:
+    """The session's S3 server with a bucket of this test's own; scripts write to the folder `tmp_path/data`.
+
+    The bucket is removed afterwards, for the server has room for about a hundred.
+    """
     server = S3(client(s3_environment), "", {**s3_environment, "LINKAGE_DATA": str(tmp_path / "data")})
-    return S3(server.client, server.new_bucket(), server.environment)
+    bucket = server.new_bucket()
+    yield S3(server.client, bucket, server.environment)
+    with suppress(ClientError):  # a test may have removed it
+        server.client.delete_bucket(Bucket=bucket)
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ def proxy_fixture(s3: S3) -> Iterator[AnsweringProxy]:
     """
     with answering_proxy(s3.environment) as proxy:
         yield proxy
-    s3.client.delete_bucket(Bucket=s3.bucket)
 
 
 @pytest.fixture(name="copy_here")

@@ -8,10 +8,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linkage.copying import ARCHIVED, etag, head, is_transient, status
+from linkage.copying import ARCHIVED, etag, head, is_refusal, is_transient, status
 from linkage.engines import Answer, Parameters, Send
 from linkage.errors import UnusableInput
-from linkage.manifest import ManifestRow
+from linkage.manifest import ManifestRow, Summary
 from linkage.s3 import s3_errors
 from linkage.settings import project_var
 
@@ -28,17 +28,22 @@ def canary_key() -> str:
     return folder[: folder.rfind("/") + 1] + CANARY_NAME
 
 
-def check_store(client: Any, send: Send, buckets: set[str]) -> bool:
+def check_store(client: Any, send: Send, summary: Summary) -> bool:
     """Try each destination bucket on the canary; whether the etags of what is written there are MD5s.
 
     The canary is copied onto itself only, under conditions that must each be
     refused; it is never removed, and a store that fails is left with it alone.
 
-    Raises UnusableInput where a condition is not enforced, where the key holds
-    something else, and where S3 does not let us write.
+    Raises UnusableInput where a condition is not enforced, where the key lies in
+    the dump or holds something else, and where S3 does not let us write.
     """
-    key = canary_key()
+    key, buckets = canary_key(), set(summary.destination_prefixes)
     for bucket in sorted(buckets):
+        if any(dump == bucket and key.startswith(prefix) for dump, prefix in summary.source_prefixes):
+            raise UnusableInput(
+                f"'{key}', on which the store is tried, would lie among the originals; set destination_key_template to "
+                "the folder that the copies go to"
+            )
         with s3_errors(bucket):
             write_canary(client, bucket, key)
         for name, condition in (("If-None-Match", "IfNoneMatch"), ("x-amz-copy-source-if-match", "CopySourceIfMatch")):
@@ -92,6 +97,8 @@ def unenforced(bucket: str, name: str, answer: Answer) -> str:
             f"the store of the bucket '{bucket}' ignores {name}, so that copies could overwrite or mix up images; "
             "use a store that enforces it (AWS S3 and SeaweedFS do)"
         )
+    if is_refusal(answer):
+        return f"S3 refused these credentials for a copy in the bucket '{bucket}' ({answer.code}); see what they may do"
     return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {name}; see whether it knows it"
 
 

@@ -41,11 +41,10 @@ ANSWERED = (200, 404, 412)
 
 @dataclass(slots=True)
 class Task:
-    """A row on its way: the next step, and what is known by now."""
+    """A row on its way and its next step; it is copied once its source is known to have the manifest's size."""
 
     row: ManifestRow
     step: str
-    source_is_known: bool = False  # to have the manifest's etag and size
     refused: bool = False  # S3 has refused to copy it
     attempts: int = 0
 
@@ -97,14 +96,13 @@ def tasks(
     for number, row in enumerate(rows):
         if stop.is_set():
             return
-        source_is_known, listed = bool(known.source_listed[number]), known.listed[number]
-        copies_at_once = source_is_known and not listed and row.source_size <= LARGEST_COPY
+        to_copy = known.source_listed[number] and not known.listed[number] and row.source_size <= LARGEST_COPY
         if known.verified[number]:
             recorder.record(row, Outcome("already_present", known.etags[number].decode()), 0)
-        elif copies_at_once and not copying and known.complete:
+        elif to_copy and not copying and known.complete:
             recorder.record(row, Outcome("copied"), 0)
         else:
-            yield Task(row, COPY if copies_at_once and copying else LOOK, source_is_known)
+            yield Task(row, COPY if to_copy and copying else LOOK)
 
 
 @contextmanager
@@ -159,9 +157,9 @@ class CopyRun:
                 if not self.in_flight and (stopping or not (self.tasks_left or self.waiting)):
                     return
                 with suppress(Empty):
-                    task, answer = self.answers.get(timeout=self.time_to_wait())
-                    self.in_flight -= 1
-                    self.decide(task, answer)
+                    self.decide(*self.answers.get(timeout=self.time_to_wait()))
+                    while True:
+                        self.decide(*self.answers.get_nowait())
                 idle()
 
     def next_task(self, tasks: Iterator[Task]) -> Task | None:
@@ -191,6 +189,7 @@ class CopyRun:
 
     def decide(self, task: Task, answer: Outcome | Answer | None) -> None:
         """Go on with a task after what was answered, or seen (None: nothing stands in the way of a copy)."""
+        self.in_flight -= 1
         if isinstance(answer, Outcome):
             self.pace.faster()
             self.record(task.row, answer, task.attempts)
@@ -212,7 +211,7 @@ class CopyRun:
         if answer.status != 200:
             task.refused, task.step = True, LOOK
             self.begin(task)
-        elif task.source_is_known and is_proof(answer, task.row, self.store):
+        elif is_proof(answer, task.row, self.store):
             self.record(task.row, Outcome("copied", answer.etag), task.attempts)
         else:
             task.step = VERIFY
@@ -220,7 +219,7 @@ class CopyRun:
 
     def go_on_to_copy(self, task: Task) -> None:
         """Copy a row that nothing stands in the way of: at once, or later where S3 has just refused to."""
-        task.step, task.source_is_known = COPY, True
+        task.step = COPY
         if task.row.source_size > LARGEST_COPY:
             self.record(task.row, Outcome("failed", error=TOO_LARGE), task.attempts)
         elif not self.send:
@@ -235,5 +234,5 @@ class CopyRun:
         if task.attempts > len(PAUSES):
             self.record(task.row, Outcome("failed", error=error), task.attempts)
             return
-        pause = PAUSES[task.attempts - 1] * random.uniform(0.5, 1)
+        pause = PAUSES[task.attempts - 1] * random.uniform(0.75, 1.25)
         heapq.heappush(self.waiting, (time.monotonic() + pause, id(task), task))

@@ -16,8 +16,7 @@ LARGEST_COPY = 5 * 1024**3  # bytes that S3 copies by one CopyObject
 MD5 = re.compile("[0-9a-f]{32}")
 NOT_IMPLEMENTED = 501
 TRANSIENT_CODES = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException"}
-# The last is what is left of the others where a HEAD was asked, whose answer has no body.
-EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "400"}
+EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
 ARCHIVED = "InvalidObjectState"
 SIZE_DIFFERS = "SourceSizeDiffers"
 TOO_LARGE = "EntityTooLarge"
@@ -175,6 +174,8 @@ def head(client: Any, bucket: str, key: str) -> dict[str, Any] | None:
     except ClientError as error:
         if status(error) == 404:
             return None
+        if status(error) == 400:  # a HEAD's answer has no body to say why, a GET's has
+            client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
         raise
 
 

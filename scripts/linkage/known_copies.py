@@ -60,10 +60,11 @@ class KnownCopies:
 
     def take_listings(self, client: Any, summary: Summary, *, etags_tell: bool) -> None:
         """Note what S3 lists of the sources and of the destinations, whose etags are MD5s or tell nothing."""
-        self.take_sources(client, summary)
         for bucket, shared in summary.destination_prefixes.items():
             for page in self.pages(client, bucket, shared[: shared.rfind("/") + 1]):
                 self.take_destinations(bucket, page, etags_tell=etags_tell)
+        if not self.verified.all():
+            self.take_sources(client, summary)
 
     def take_sources(self, client: Any, summary: Summary) -> None:
         """Note which sources are listed as the manifest has them."""
