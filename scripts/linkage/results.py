@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -128,10 +127,11 @@ class ResultsFile:
         """Move a last line that is cut off, as by a power cut, into a file of its own."""
         aside = self.path.with_name(f"{self.path.name}.torn")
         try:
-            with aside.open("ab", opener=partial(os.open, mode=0o600)) as file:
+            descriptor = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(torn + b"\n")
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(descriptor)
             sync_folder(self.path.parent)
             os.ftruncate(self.descriptor, self.end)
         except OSError as error:
