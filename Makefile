@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Compiled modules are kept, whatever the environment says: without them every start of dbt takes seconds more.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test fuzz lint bench lock clean
+.PHONY: setup demo test fuzz faults lint bench lock clean
 
 setup: .venv/ready profiles.yml
 	@mkdir -p -m 700 data target logs
@@ -28,6 +28,9 @@ test: setup  ## every test
 
 fuzz: setup  ## 200 random data folders against a second reading of the rules
 	$(BIN)/python -m pytest -m fuzz
+
+faults: setup  ## the copier killed, and its requests broken, by the thousand
+	$(BIN)/python tests/copy_faults.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -65,8 +65,6 @@ def test_whatever_befalls_the_runs_every_object_is_there_once_and_told_as_it_is(
 @pytest.mark.parametrize("fault", ["slow down", LOST_ANSWER])
 def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monkeypatch, engine, fault):
     monkeypatch.setattr(copy_run, "PAUSES", (0.01, *copy_run.PAUSES))
-    session = boto3.session.Session()  # to load what boto3 knows of S3 takes longer than a run
-    monkeypatch.setattr(boto3.session, "Session", lambda: session)
     clinic = clinic(TWELVE, random.Random(1))
     results = clinic.manifest.parent / "copy_results.csv"
     environment = clinic.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
