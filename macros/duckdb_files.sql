@@ -5,10 +5,14 @@
 
 {# A Python model, as dbt-duckdb runs them, that evaluates `call`: an expression
    over `files` (the module) and `connection` (DuckDB's). Its text, or none, is
-   then in the connection's variable `answer`. #}
+   then in the connection's variable `answer`. dbt-duckdb removes the file that
+   it makes of this, and leaves Python's bytecode of it to us. #}
 {% macro python_model(call) %}
 {%- set project = graph.nodes['seed.image_linkage.reasons'].root_path %}
-import sys
+import os, sys
+from contextlib import suppress
+with suppress(FileNotFoundError):
+    os.unlink(__spec__.cached)
 sys.path.insert(0, {{ (project ~ '/scripts') | tojson }})
 from linkage import duckdb_files as files
 def dbtObj(load_df):
