@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from linkage.auditing import FINDINGS, audit_manifest, audit_results
-from linkage.canary import check_source, check_store, etags_tell
+from linkage.canary import check_source, check_store, etags_tell, place_canaries
 from linkage.copy_report import LABELS, Recorder, Tally, progress, report, report_json
 from linkage.copy_run import LOOKING, run_rows
 from linkage.copying import Store
@@ -52,9 +52,11 @@ def copy(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> i
     with open_results(path) as results, open_engine(options.engine, client, places, options.workers) as send:
         known = KnownCopies(summary)
         known.take_results(results.read())
-        check_source(patient, next(first_rows(manifest, 1)))
-        store = Store(client, check_store(patient, send, summary))
+        store = Store(client, place_canaries(patient, summary))
         known.take_listings(patient, summary, etags_tell=store.etags_tell)
+        if not known.verified[: options.limit].all():
+            check_source(patient, next(first_rows(manifest, 1)))
+            check_store(send, summary.destination_prefixes)
         return carry_out(options, manifest, known, store, send=send, results=results)
 
 

@@ -8,7 +8,7 @@ import re
 import ssl
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -95,6 +95,11 @@ def error(status: int, code: str) -> Reply:
 def answering(reply: Reply | Closed, *kinds: str, key: str) -> Rule:
     """The rule that answers so to requests of these kinds about one key."""
     return lambda request: reply if request.kind in kinds and request.key == key else None
+
+
+def in_turn(replies: deque[Reply | Closed], *kinds: str, key: str) -> Rule:
+    """The rule that answers with these, one after the other, to requests of these kinds about one key."""
+    return lambda request: replies.popleft() if replies and request.kind in kinds and request.key == key else None
 
 
 class AnsweringProxy(ThreadingHTTPServer):

@@ -5,16 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.loaders import create_loader
 
 from answering_proxy import AnsweringProxy, answering_proxy
 from conftest import S3
 from copy_objects import main
 from linkage.manifest import COLUMNS, ManifestRow
-
-LOADER = create_loader()  # boto3's descriptions of S3, read once: half the time of a small run
 
 
 @pytest.fixture(name="proxy")
@@ -28,11 +24,8 @@ def proxy_fixture(s3: S3) -> Iterator[AnsweringProxy]:
 
 
 @pytest.fixture(name="copy_here")
-def copy_here_fixture(
-    run_here: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Any]:
+def copy_here_fixture(run_here: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Callable: one run of the copier over these rows, in this process, through this proxy."""
-    monkeypatch.setattr(botocore.session, "create_loader", lambda *_: LOADER)
 
     def copy(proxy: AnsweringProxy, rows: list[ManifestRow], *arguments: object, **environment: str) -> Any:
         manifest = tmp_path / "manifest.csv"

@@ -10,21 +10,19 @@ import sys
 import threading
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.loaders import create_loader
 
+from answering_proxy import COPY, HEAD, Closed, Reply, answering_proxy, error, in_turn
 from conftest import S3
 from copy_objects import main
 from demo.servers import free_ports
-from faulty_proxy import faulty_proxy
 from linkage import copy_run, copying
 from linkage.canary import try_copy
 from linkage.engines import Answer, find_places, open_engine
@@ -35,7 +33,7 @@ from linkage.seeds import PROJECT_ROOT, SAMPLE_FOLDER, SEED_COLUMNS, make_missin
 SCRIPT = str(PROJECT_ROOT / "scripts" / "copy_objects.py")
 DUMP = "filemaker-import/images-bulk-dump/"
 MIB = 1024 * 1024
-LOADER = create_loader()  # boto3's descriptions of S3, read once: half the time of a small run
+SLOW_DOWN = error(503, "SlowDown")
 
 
 def upload(s3: S3, key: str, body: bytes = b"a picture", **more) -> str:
@@ -86,11 +84,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(name="copy")
-def copy_fixture(
-    s3: S3, engine: str, run_here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., subprocess.CompletedProcess[str]]:
+def copy_fixture(s3: S3, engine: str, run_here: Callable[..., Any]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Callable: a run of the copier over this manifest, by each engine, in this process."""
-    monkeypatch.setattr(botocore.session, "create_loader", lambda *_: LOADER)
     return lambda manifest, *arguments, **environment: run_here(
         main, manifest, f"--engine={engine}", *arguments, environment=s3.environment | environment
     )
@@ -485,7 +480,7 @@ def test_a_results_file_that_another_run_has_just_made_is_not_replaced(tmp_path,
 def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(s3, tmp_path, engine, copy):
     rows = pictures(s3, 250)
     manifest = write_manifest(tmp_path, rows)
-    with faulty_proxy(s3.environment["AWS_ENDPOINT_URL_S3"], "nothing", []) as proxy:  # which makes it slow enough
+    with answering_proxy(s3.environment) as proxy:  # which makes it slow enough
         through = replace(s3, environment=s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint})
         process = start(through, manifest, "--engine", engine, "--workers", 2)
         wait_for_lines(tmp_path / "data" / "copy_results.csv", 10)
@@ -529,20 +524,21 @@ def test_a_dry_run_ends_well_where_every_row_would_be_copied_or_is_there(s3, tmp
 @pytest.mark.parametrize(
     ("faults", "outcome", "attempts", "error"),
     [
-        (["slow down", "slow down"], "copied", 3, ""),
-        (["error in a 200"], "copied", 2, ""),
-        (["half an answer"], "copied", 2, ""),
-        (["lost answer"], "already_present", 2, ""),
-        (["slow down"] * 5, "failed", 5, "SlowDown"),
+        ([SLOW_DOWN, SLOW_DOWN], "copied", 3, ""),
+        ([error(200, "InternalError")], "copied", 2, ""),
+        ([Reply(200, [], b"<?xml version='1.0'?><CopyObjectRe")], "copied", 2, ""),
+        ([Closed(done=True)], "already_present", 2, ""),
+        ([SLOW_DOWN] * 5, "failed", 5, "SlowDown"),
     ],
+    ids=["slow down", "error in a 200", "half an answer", "lost answer", "no end of it"],
 )
 def test_faults_are_waited_out_or_recorded(s3, tmp_path, copy, monkeypatch, faults, outcome, attempts, error):
     monkeypatch.setattr(copy_run, "PAUSES", (0.01,) * 4)
-    row = picture(s3, 1)
-    marker = f"PUT /{s3.bucket}/{row.destination_key}"
-    with faulty_proxy(s3.environment["AWS_ENDPOINT_URL_S3"], marker, faults) as proxy:
+    row, faults = picture(s3, 1), deque(faults)
+    with answering_proxy(s3.environment) as proxy:
+        proxy.rule = in_turn(faults, COPY, key=row.destination_key)
         run = copy(write_manifest(tmp_path, [row]), AWS_ENDPOINT_URL_S3=proxy.endpoint)
-    assert not proxy.faults
+    assert not faults
     (result,) = results(s3)
     assert (result["outcome"], result["attempts"], result["error"]) == (outcome, str(attempts), error)
     assert run.returncode == (1 if outcome == "failed" else 0)
@@ -552,12 +548,13 @@ def test_faults_are_waited_out_or_recorded(s3, tmp_path, copy, monkeypatch, faul
 def test_a_copy_whose_verification_was_interrupted_is_not_made_again(s3, tmp_path, copy):
     etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b" * MIB])
     row = row_of(s3, f"{DUMP}1.tif", "patients/1.tif", etag, 6 * MIB)
-    marker = f"HEAD /{s3.bucket}/{row.destination_key}"
-    with faulty_proxy(s3.environment["AWS_ENDPOINT_URL_S3"], marker, ["slow down"] * 2) as proxy:
+    faults = deque([SLOW_DOWN] * 2)
+    with answering_proxy(s3.environment) as proxy:
+        proxy.rule = in_turn(faults, HEAD, key=row.destination_key)
         copy(write_manifest(tmp_path, [row]), AWS_ENDPOINT_URL_S3=proxy.endpoint)
     assert outcomes(s3) == ["copied"]
-    assert not proxy.faults
-    assert sum(line.startswith(f"PUT /{s3.bucket}/{row.destination_key}") for line in proxy.seen) == 1
+    assert not faults
+    assert proxy.copies == [row.destination_key]
 
 
 def test_the_rows_that_are_not_done_are_named_up_to_twenty(s3, tmp_path, copy):

@@ -3,12 +3,11 @@
 import json
 import re
 from fnmatch import fnmatchcase
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from answering_proxy import BUCKET, COPY, LIST, PUT, TAGS, Request, answering_proxy
 from copy_objects import main
-from faulty_proxy import faulty_proxy
 from linkage.seeds import PROJECT_ROOT
 from test_copy_objects import hindered, pictures, write_manifest
 
@@ -32,27 +31,24 @@ def effects(policy: list[dict], action: str, resource: str) -> set[str]:
     }
 
 
-def demands(requestline: str, bucket: str) -> set[tuple[str, str]]:
+def demands(request: Request) -> set[tuple[str, str]]:
     """The actions, each with its resource, for which AWS asks for rights where it gets this request."""
-    method, target, _ = requestline.split(" ")
-    url = urlsplit(target)
-    resource = unquote(url.path).removeprefix("/").rstrip("/")
-    if resource == bucket:
-        return {("s3:ListBucket", bucket)}
-    if method == "PUT":
+    if request.kind in (BUCKET, LIST):
+        return {("s3:ListBucket", request.bucket)}
+    resource = f"{request.bucket}/{request.key}"
+    if request.kind in (COPY, PUT):
         return {("s3:PutObject", resource), ("s3:PutObjectTagging", resource)}
-    tagging = "tagging" in parse_qs(url.query, keep_blank_values=True)
-    return {("s3:GetObjectTagging" if tagging else "s3:GetObject", resource)}
+    return {("s3:GetObjectTagging" if request.kind == TAGS else "s3:GetObject", resource)}
 
 
 @pytest.mark.parametrize("engine", ["crt", "boto3"])
 def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run_here, engine):
     manifest = write_manifest(tmp_path, [*pictures(s3, 3), *hindered(s3).values()])
-    with faulty_proxy(s3.environment["AWS_ENDPOINT_URL_S3"], "nothing at all", []) as proxy:
+    with answering_proxy(s3.environment) as proxy:
         environment = s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
         for arguments in (["--dry-run"], [], [], ["--verify"]):
             run_here(main, manifest, f"--engine={engine}", *arguments, environment=environment)
-    asked = set().union(*(demands(line, s3.bucket) for line in proxy.seen))
+    asked = set().union(*(demands(request) for request in proxy.seen))
     assert {action for action, _ in asked} == {
         "s3:ListBucket", "s3:GetObject", "s3:GetObjectTagging", "s3:PutObject", "s3:PutObjectTagging",
     }  # fmt: skip

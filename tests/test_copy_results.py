@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from answering_proxy import COPY, answering, answering_proxy, error
 from copy_objects import main
-from faulty_proxy import faulty_proxy
 from linkage import results as results_module
 from linkage import seeds
 from linkage.copy_report import progress
@@ -72,7 +72,7 @@ def test_a_second_run_on_the_same_results_is_refused_at_once(s3, tmp_path, run_h
 def test_a_run_holds_its_results_until_it_ends_and_a_dead_one_does_not(s3, tmp_path):
     manifest = write_manifest(tmp_path, pictures(s3, 200))
     file = tmp_path / "results.csv"
-    with faulty_proxy(s3.environment["AWS_ENDPOINT_URL_S3"], "nothing", []) as proxy:
+    with answering_proxy(s3.environment) as proxy:
         command = [sys.executable, SCRIPT, str(manifest), "--workers=1", f"--results={file}"]
         process = subprocess.Popen(
             command, env=s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}, stderr=subprocess.DEVNULL
@@ -260,9 +260,8 @@ def test_on_a_terminal_progress_is_a_bar_with_rate_and_time_left(monkeypatch):
 
 def test_ctrl_c_does_not_wait_for_rows_that_wait_for_another_try(s3, tmp_path, run_here):
     row = picture(s3, 1)
-    with faulty_proxy(
-        s3.environment["AWS_ENDPOINT_URL_S3"], f"PUT /{s3.bucket}/{row.destination_key}", ["slow down"] * 50
-    ) as proxy:
+    with answering_proxy(s3.environment) as proxy:
+        proxy.rule = answering(error(503, "SlowDown"), COPY, key=row.destination_key)
         timer = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         started = time.monotonic()

@@ -61,6 +61,7 @@ def test_a_run_over_a_finished_manifest_asks_for_no_object_and_copies_none(s3, p
     assert run.stdout.startswith("copied 0   already present 30 ")
     assert not proxy.counted()
     assert len(proxy.seen) <= 10
+    assert COPY not in {request.kind for request in proxy.seen}  # not even the canary
     assert objects(s3) == before
     first, second = results(s3)[:30], results(s3)[30:]
     assert {(line["outcome"], line["attempts"]) for line in first} == {("copied", "1")}

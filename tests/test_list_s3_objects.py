@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from answering_proxy import answering_proxy, error
 from conftest import S3
 from demo.servers import client, free_ports
-from faulty_proxy import faulty_proxy
 from linkage.seeds import PROJECT_ROOT, SAMPLE_FOLDER, SEED_COLUMNS
 from list_s3_objects import main
 
@@ -158,10 +158,11 @@ def test_an_s3_that_cannot_be_used_is_one_sentence_within_seconds_and_nothing_is
 def test_a_listing_that_breaks_off_leaves_the_older_file_as_it_was(s3_environment, large_bucket, tmp_path):
     out = tmp_path / "out.csv"
     out.write_text("older\n")
-    with faulty_proxy(s3_environment["AWS_ENDPOINT_URL_S3"], "continuation-token", ["denied"]) as proxy:
+    with answering_proxy(s3_environment) as proxy:
+        proxy.rule = lambda request: error(403, "AccessDenied") if "continuation-token" in request.query else None
         environment = s3_environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
         run = list_objects(environment, f"s3://{large_bucket}/{PREFIX}", "-o", out)
-    assert not proxy.faults
+    assert [len(request.query.get("continuation-token", ())) for request in proxy.seen] == [0, 1]
     assert_refused(run, out, saying="refused these credentials")
     assert out.read_text() == "older\n"
 

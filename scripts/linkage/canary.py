@@ -3,6 +3,7 @@
 import hashlib
 import random
 import time
+from collections.abc import Iterable
 from queue import SimpleQueue
 from typing import Any
 
@@ -28,14 +29,11 @@ def canary_key() -> str:
     return folder[: folder.rfind("/") + 1] + CANARY_NAME
 
 
-def check_store(client: Any, send: Send, summary: Summary) -> bool:
-    """Try each destination bucket on the canary; whether the etags of what is written there are MD5s.
+def place_canaries(client: Any, summary: Summary) -> bool:
+    """Put the canary into each destination bucket; whether the etags of what is written there are MD5s.
 
-    The canary is copied onto itself only, under conditions that must each be
-    refused; it is never removed, and a store that fails is left with it alone.
-
-    Raises UnusableInput where a condition is not enforced, where the key lies in
-    the dump or holds something else, and where S3 does not let us write.
+    Raises UnusableInput where the key lies in the dump or holds something else,
+    and where S3 does not let us write.
     """
     key, buckets = canary_key(), set(summary.destination_prefixes)
     for bucket in sorted(buckets):
@@ -46,12 +44,23 @@ def check_store(client: Any, send: Send, summary: Summary) -> bool:
             )
         with s3_errors(bucket):
             write_canary(client, bucket, key)
+    return etags_tell(client, buckets)
+
+
+def check_store(send: Send, buckets: Iterable[str]) -> None:
+    """Try each destination bucket on the canary that is there.
+
+    The canary is copied onto itself only, under conditions that must each be
+    refused; it is never removed, and a store that fails is left with it alone.
+
+    Raises UnusableInput where a condition is not enforced.
+    """
+    for bucket in sorted(buckets):
         for name, condition in (("If-None-Match", "IfNoneMatch"), ("x-amz-copy-source-if-match", "CopySourceIfMatch")):
             value = "*" if condition == "IfNoneMatch" else NO_ETAG
-            answer = try_copy(send, {**onto_itself(bucket, key), condition: value})
+            answer = try_copy(send, {**onto_itself(bucket, canary_key()), condition: value})
             if answer.status != PRECONDITION_FAILED:
                 raise UnusableInput(unenforced(bucket, name, answer))
-    return etags_tell(client, buckets)
 
 
 def write_canary(client: Any, bucket: str, key: str) -> None:
