@@ -1,10 +1,13 @@
 """The project's settings, as `dbt_project.yml` has them."""
 
+from functools import cache
+
 import yaml
 
 from linkage.seeds import PROJECT_ROOT
 
 
+@cache
 def project_var(name: str) -> str:
     """The value of the dbt var `name` in `dbt_project.yml`, as text.
 
