@@ -15,7 +15,14 @@ from xml.etree import ElementTree
 from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig
 from awscrt.exceptions import AwsCrtError
 from awscrt.http import HttpHeaders, HttpRequest
-from awscrt.io import ClientTlsContext, TlsConnectionOptions, TlsContextOptions
+from awscrt.io import (
+    ClientBootstrap,
+    ClientTlsContext,
+    DefaultHostResolver,
+    EventLoopGroup,
+    TlsConnectionOptions,
+    TlsContextOptions,
+)
 from awscrt.s3 import (
     S3Client,
     S3RequestTlsMode,
@@ -47,7 +54,7 @@ from linkage.s3 import aws_core, aws_session, s3_client, s3_errors
 TIMEOUT = 60  # seconds that S3 may take for an answer …
 BYTES_PER_SECOND = 10_000_000  # … and more for the bytes it has to copy
 GBPS_PER_CONNECTION = 0.5  # above the CRT's own figure, so that it opens as many connections as there are requests
-BETWEEN_LOOKS = 1.0  # seconds from one look at the requests in flight to the next
+BETWEEN_LOOKS = 0.25  # seconds from one look at requests in flight and credentials to the next
 CONNECT_TIMEOUT = 10  # seconds
 CRT_ANSWERS = {  # of these the CRT keeps the meaning alone
     "AWS_ERROR_S3_SLOW_DOWN": (503, "SlowDown"),
@@ -175,8 +182,9 @@ def is_encrypted(found: dict[str, Any]) -> bool:
 def crt_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[Send]:
     """The AWS CRT's S3 client, one for each bucket; `workers` connections at most.
 
-    Headers have the names that boto3's own description of S3 gives them.
-    Requests that take too long are cancelled, for the CRT waits for ever.
+    Headers have the names that boto3's own description of S3 gives them. A
+    thread renews the credentials, and cancels requests that take too long: the
+    CRT waits for ever.
     """
     members = client.meta.service_model.operation_model("CopyObject").input_shape.members
     headers = {
@@ -187,6 +195,8 @@ def crt_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[
     signing_config = signing_configs()
     clients = {bucket: crt_client(place, workers) for bucket, place in places.items()}
     keep_thread_state = thread_state_keeper()
+    regions = {place.region for place in places.values()}
+    signings: dict[str, AwsSigningConfig | Answer] = {}
     pending: dict[int, list[Any]] = {}
     ended = threading.Event()
 
@@ -198,7 +208,7 @@ def crt_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[
             done(crt_answer(found, error))
 
         bucket = parameters["Bucket"]
-        signing = ask(partial(signing_config, places[bucket].region))
+        signing = signings[places[bucket].region]
         if isinstance(signing, Answer):
             done(signing)
             return
@@ -218,10 +228,15 @@ def crt_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[
             if request and deadline < before:
                 request.cancel()
 
+    def renew() -> None:
+        signings.update({region: ask(partial(signing_config, region)) for region in regions})
+
     def watch() -> None:
         while not ended.wait(BETWEEN_LOOKS):
             cancel(time.monotonic())
+            renew()
 
+    renew()
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
@@ -237,7 +252,7 @@ def crt_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[
 def signing_configs() -> Callable[[str], AwsSigningConfig]:
     """The function that gives a region's signing with boto3's credentials, which it renews while a run goes on.
 
-    They are asked for here, and not by the CRT for each request, which costs as much as the request.
+    The CRT would ask for them with each request, which costs as much as the request.
     """
     credentials = aws_session().get_credentials()
     made: dict[Any, AwsSigningConfig] = {}
@@ -265,7 +280,9 @@ def crt_client(place: Place, workers: int) -> S3Client:
     if get_environ_proxies(url):
         raise UnusableInput("the crt engine knows no proxy, and one is set for S3; set NO_PROXY, or use --engine boto3")
     secure = place.scheme == "https"
+    loops = EventLoopGroup(1)  # one thread is enough, and several hand the work to each other
     return S3Client(
+        bootstrap=ClientBootstrap(loops, DefaultHostResolver(loops)),
         region=place.region,
         tls_mode=S3RequestTlsMode.ENABLED if secure else S3RequestTlsMode.DISABLED,
         tls_connection_options=tls_options() if secure else None,

@@ -93,13 +93,13 @@ def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[list[ListedO
     Raises UnusableInput where S3 does not give it.
     """
     with s3_errors(bucket):
-        client.meta.events.register("before-parse.s3.ListObjectsV2", take_objects, unique_id="take-objects")
+        client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_objects, unique_id="take-objects")
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield page["Objects"]
 
 
 def take_objects(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Parse a page's objects in place of boto3, which needs twelve times as long, and leave it the rest.
+    """Parse a page's objects in place of boto3, which needs twelve times as long, and leave it the rest, and errors.
 
     A handler of botocore's event `before-parse`. Raises ResponseParserError, as boto3, for what is no page.
     """
@@ -111,6 +111,8 @@ def take_objects(response_dict: dict[str, Any], customized_response_dict: dict[s
         objects = [listed_object(found, encoded) for found in page.iterfind("{*}Contents")]
     except (ElementTree.ParseError, KeyError, ValueError):
         raise ResponseParserError("this is no page of a listing") from None
+    if page.tag == "Error":
+        return
     if page.tag.rpartition("}")[2] != "ListBucketResult":
         raise ResponseParserError("this is no page of a listing")
     customized_response_dict["Objects"] = objects
