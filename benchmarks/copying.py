@@ -50,7 +50,7 @@ class Job(NamedTuple):
 
 
 def main(
-    runs: int = 3, seaweedfs_objects: int = 6_490, stub_objects: int = 20_000, many_objects: int = 1_000_000
+    runs: int = 3, seaweedfs_objects: int = 6_490, stub_objects: int = 30_000, many_objects: int = 1_000_000
 ) -> None:
     """Compare, in turn, `runs` times, on SeaweedFS and the stub; then copy and list very many; print the figures."""
     with tempfile.TemporaryDirectory() as name:

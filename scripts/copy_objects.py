@@ -25,7 +25,7 @@ from linkage.s3 import patient_client, single_try_client
 from linkage.seeds import data_folder, seed_path
 from linkage.settings import project_var
 
-WORKERS = {"crt": 256, "boto3": 32}
+WORKERS = {"crt": 512, "boto3": 32}
 STOPPED = 130
 MANIFEST_IN_MEMORY = 8 * 1024 * 1024
 
@@ -137,7 +137,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows")
     parser.add_argument(
-        "--workers", type=positive, metavar="N", help="requests in flight (default 256; 32 threads with boto3)"
+        "--workers", type=positive, metavar="N", help="requests in flight (default 512; 32 threads with boto3)"
     )
     parser.add_argument("--results", type=Path, metavar="FILE", help="default: copy_results.csv in the data folder")
     parser.add_argument("--engine", choices=WORKERS, default="crt", help="what sends the copies (default crt)")

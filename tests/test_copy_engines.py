@@ -2,6 +2,7 @@
 
 import ipaddress
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -38,7 +39,7 @@ from linkage import copy_run, engines
 from linkage.copying import copy_parameters, is_refusal, is_transient
 from linkage.engines import Answer, Place, find_places, open_engine
 from linkage.s3 import s3_client, single_try_client
-from test_copy_objects import DUMP, objects, pictures, results, row_of, upload, write_manifest
+from test_copy_objects import DUMP, SCRIPT, objects, pictures, results, row_of, upload, write_manifest
 
 ENGINES = pytest.mark.parametrize("engine", ["crt", "boto3"])
 OF_A_COPY = ("x-amz-", "if-", "content-type", "cache-", "expires")
@@ -540,3 +541,15 @@ def test_no_more_requests_are_in_flight_than_workers(s3, proxy, copy_here, engin
     proxy.rule = lambda request: time.sleep(0.02)
     assert copy_here(proxy, rows, "--engine", engine, "--workers", 3).returncode == 0
     assert proxy.most == 3
+
+
+@ENGINES
+def test_a_shell_that_allows_few_open_files_is_no_hindrance(s3, tmp_path, engine):
+    rows = pictures(s3, 120)
+    command = [sys.executable, SCRIPT, str(write_manifest(tmp_path, rows)), "--engine", engine, "--workers", "100"]
+    run = subprocess.run(
+        ["sh", "-c", 'ulimit -Sn 64 && exec "$@"', "sh", *command],
+        env=s3.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout.split("   ")[0]) == (0, "copied 120"), run
+    assert {line["attempts"] for line in results(s3)} == {"1"}

@@ -81,7 +81,6 @@ def run_rows(
     At the first Ctrl-C what is in flight is finished and recorded, and nothing
     more begun; a second one is Python's own.
     """
-    gc.set_threshold(100_000)
     gc.freeze()  # the SDK's objects stay as they are: to walk through them again and again is a quarter of the time
     with ctrl_c() as stop:
         run = CopyRun(send, store, workers, recorder.record, stop)

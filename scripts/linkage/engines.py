@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,14 +16,7 @@ from xml.etree import ElementTree
 from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig
 from awscrt.exceptions import AwsCrtError
 from awscrt.http import HttpHeaders, HttpRequest
-from awscrt.io import (
-    ClientBootstrap,
-    ClientTlsContext,
-    DefaultHostResolver,
-    EventLoopGroup,
-    TlsConnectionOptions,
-    TlsContextOptions,
-)
+from awscrt.io import ClientTlsContext, TlsConnectionOptions, TlsContextOptions
 from awscrt.s3 import (
     S3Client,
     S3RequestTlsMode,
@@ -56,6 +50,7 @@ BYTES_PER_SECOND = 10_000_000  # … and more for the bytes it has to copy
 GBPS_PER_CONNECTION = 0.5  # above the CRT's own figure, so that it opens as many connections as there are requests
 BETWEEN_LOOKS = 0.25  # seconds from one look at requests in flight and credentials to the next
 CONNECT_TIMEOUT = 10  # seconds
+OTHER_FILES = 128  # that a run has open beside its connections for copies
 CRT_ANSWERS = {  # of these the CRT keeps the meaning alone
     "AWS_ERROR_S3_SLOW_DOWN": (503, "SlowDown"),
     "AWS_ERROR_S3_INTERNAL_ERROR": (500, "InternalError"),
@@ -135,9 +130,18 @@ def open_engine(name: str, client: Any, places: dict[str, Place], workers: int) 
     and `done` is called with the Answer, from another thread. It never raises
     for what S3 answers, and never tries again.
     """
+    allow_open_files(workers + OTHER_FILES)
     engine = {"crt": crt_engine, "boto3": boto3_engine}[name]
     with engine(client, places, workers) as send:
         yield send
+
+
+def allow_open_files(most: int) -> None:
+    """Have this process open so many files and connections, as far as the system lets it: some begin with 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager
@@ -280,9 +284,7 @@ def crt_client(place: Place, workers: int) -> S3Client:
     if get_environ_proxies(url):
         raise UnusableInput("the crt engine knows no proxy, and one is set for S3; set NO_PROXY, or use --engine boto3")
     secure = place.scheme == "https"
-    loops = EventLoopGroup(1)  # one thread is enough, and several hand the work to each other
     return S3Client(
-        bootstrap=ClientBootstrap(loops, DefaultHostResolver(loops)),
         region=place.region,
         tls_mode=S3RequestTlsMode.ENABLED if secure else S3RequestTlsMode.DISABLED,
         tls_connection_options=tls_options() if secure else None,
