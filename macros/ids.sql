@@ -5,8 +5,10 @@
     substr({{ digest }}, 1, 8)
     || '-' || substr({{ digest }}, 9, 4)
     || '-3' || substr({{ digest }}, 14, 3)
-    || '-' || translate(
-        substr({{ digest }}, 17, 1), '0123456789abcdef', '89ab89ab89ab89ab'
+    || '-' || substr(
+        '89ab89ab89ab89ab',
+        strpos('0123456789abcdef', substr({{ digest }}, 17, 1)),
+        1
     )
     || substr({{ digest }}, 18, 3)
     || '-' || substr({{ digest }}, 21, 12)

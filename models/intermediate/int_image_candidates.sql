@@ -1,5 +1,7 @@
--- One row per row of FileMaker's export, beside it all that Nexus, S3 and the
--- other rows say about it. Nothing is decided here.
+-- One row per row of FileMaker's export, with everything that Nexus, S3 and the
+-- other rows say about it. Nothing is decided here. This is the one wide table
+-- of the build: image_outcome and image are views of it, so a column is carried
+-- no further than this, and what can be put together from others is left out.
 
 with export_rows as (
 
@@ -120,7 +122,20 @@ single_objects as (
 joined as (
 
     select
-        export_rows.*,
+        export_rows.recid_text,
+        export_rows.recid,
+        export_rows.id_contact_text,
+        export_rows.has_patient_id,
+        export_rows.filemaker_patient_id,
+        export_rows.date_text,
+        export_rows.has_date,
+        export_rows.filemaker_date,
+        export_rows.date_as_mdy,
+        export_rows.date_as_dmy,
+        export_rows.date_as_ymd,
+        export_rows.type_text,
+        export_rows.filemaker_id,
+        export_rows.file_name_extension,
         coalesce(repeated_recids.row_count, 1) as recid_row_count,
         coalesce(repeated_filemaker_ids.row_count, 1) as filemaker_id_row_count,
         held_images.recid is not null as is_held_back,
@@ -134,8 +149,6 @@ joined as (
             else coalesce(repeated_objects.object_count, 0)
         end as object_count,
         single_objects.bucket as source_bucket,
-        single_objects."key" as source_key,
-        single_objects.name as original_filename,
         single_objects.extension,
         single_objects.size as source_size,
         single_objects.etag as source_etag,
@@ -163,7 +176,7 @@ joined as (
 
 ),
 
-with_batches as (
+final as (
 
     select
         joined.*,
@@ -187,25 +200,6 @@ with_batches as (
             and reusable_batches.captured_date = joined.filemaker_date
     left join patients_of_batches
         on patients_of_batches.batch_id = joined.nexus_batch_id
-
-),
-
-final as (
-
-    select
-        *,
-        case
-            when batch_id is not null and object_count = 1
-                then {{ destination_key({
-                    'patient_id': 'patient_id',
-                    'batch_id': 'batch_id',
-                    'recid': 'cast(recid as varchar)',
-                    'extension': 'extension',
-                    'captured_date': iso_date_text('filemaker_date'),
-                    'filemaker_id': "coalesce(filemaker_id, '')",
-                }) }}
-        end as destination_key
-    from with_batches
 
 )
 

@@ -5,7 +5,7 @@
 
 with export_rows as (
 
-    select * from {{ ref('stg_filemaker_images') }} where has_date
+    select * from {{ ref('int_image_candidates') }} where has_date
 
 ),
 

@@ -8,7 +8,7 @@ case extension when 'jpeg' then 'jpg' when 'tiff' then 'tif' else extension end
 with export_rows as (
 
     select recid, file_name_extension as extension
-    from {{ ref('stg_filemaker_images') }}
+    from {{ ref('int_image_candidates') }}
     where recid is not null and file_name_extension is not null
 
 ),
