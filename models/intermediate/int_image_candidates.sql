@@ -158,10 +158,21 @@ joined as (
         nexus_matches.s3_key as nexus_s3_key,
         case
             when export_rows.filemaker_id is not null
-                then {{ image_id_by_filemaker_id('export_rows.filemaker_id') }}
+                then {{ image_digest_by_filemaker_id(
+                    'export_rows.filemaker_id'
+                ) }}
             when export_rows.recid is not null
-                then {{ image_id_by_recid('export_rows.recid') }}
-        end as image_id
+                then {{ image_digest_by_recid('export_rows.recid') }}
+        end as image_digest,
+        case
+            when
+                patients.patient_count = 1
+                and export_rows.filemaker_date is not null
+                then {{ image_batch_digest(
+                    'export_rows.filemaker_patient_id',
+                    'export_rows.filemaker_date'
+                ) }}
+        end as batch_digest
     from export_rows
     cross join file
     left join repeated_recids on repeated_recids.recid = export_rows.recid
@@ -179,20 +190,41 @@ joined as (
 final as (
 
     select
-        joined.*,
+        joined.recid_text,
+        joined.recid,
+        joined.id_contact_text,
+        joined.has_patient_id,
+        joined.filemaker_patient_id,
+        joined.date_text,
+        joined.has_date,
+        joined.filemaker_date,
+        joined.date_as_mdy,
+        joined.date_as_dmy,
+        joined.date_as_ymd,
+        joined.type_text,
+        joined.filemaker_id,
+        joined.file_name_extension,
+        joined.recid_row_count,
+        joined.filemaker_id_row_count,
+        joined.is_held_back,
+        joined.is_not_exported,
+        joined.patient_count,
+        joined.patient_id,
+        joined.object_count,
+        joined.source_bucket,
+        joined.extension,
+        joined.source_size,
+        joined.source_etag,
+        joined.is_in_nexus,
+        joined.nexus_image_id,
+        joined.nexus_batch_id,
+        joined.nexus_s3_key,
         patients_of_batches.patient_id as nexus_patient_id,
-        case
-            when
-                joined.patient_id is not null
-                and joined.filemaker_date is not null
-                then coalesce(
-                    reusable_batches.batch_id,
-                    {{ image_batch_id(
-                        'joined.filemaker_patient_id',
-                        'joined.filemaker_date'
-                    ) }}
-                )
-        end as batch_id
+        {{ id_of_digest('joined.image_digest') }} as image_id,
+        coalesce(
+            reusable_batches.batch_id,
+            {{ id_of_digest('joined.batch_digest') }}
+        ) as batch_id
     from joined
     left join reusable_batches
         on
