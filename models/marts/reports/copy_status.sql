@@ -1,6 +1,5 @@
--- One row per object of the manifest, with what the last copy run said of it.
--- A result counts only if its destination and the source's ETag are the
--- manifest's.
+-- One row per object of the manifest, with the newest outcome about its
+-- destination. It counts only if it is about the source's present ETag.
 
 with manifest as (
 
@@ -14,25 +13,9 @@ results as (
 
 ),
 
-ranked as (
+newest_results as (
 
-    select
-        *,
-        row_number() over (
-            partition by destination_bucket, destination_key, source_etag
-            order by
-                {{ by_code_point('recorded_at') }} desc,
-                is_verified,
-                {{ by_code_point('outcome') }},
-                {{ by_code_point('run_id') }}
-        ) as newest_first
-    from results
-
-),
-
-last_results as (
-
-    select * from ranked where newest_first = 1
+    {{ newest_copy_results('results') }}
 
 ),
 
@@ -47,20 +30,20 @@ final as (
         manifest.destination_bucket,
         manifest.destination_key,
         case
-            when last_results.is_verified then 'verified'
-            when last_results.outcome is not null then 'failed'
+            when newest_results.is_verified then 'verified'
+            when newest_results.outcome is not null then 'failed'
             else 'to_do'
         end as status,
-        last_results.outcome as last_outcome,
-        last_results.recorded_at,
-        last_results.attempts,
-        last_results.error
+        newest_results.outcome as last_outcome,
+        newest_results.recorded_at,
+        newest_results.attempts,
+        newest_results.error
     from manifest
-    left join last_results
+    left join newest_results
         on
-            last_results.destination_bucket = manifest.destination_bucket
-            and last_results.destination_key = manifest.destination_key
-            and last_results.source_etag = manifest.source_etag
+            newest_results.destination_bucket = manifest.destination_bucket
+            and newest_results.destination_key = manifest.destination_key
+            and newest_results.source_etag = manifest.source_etag
 
 )
 

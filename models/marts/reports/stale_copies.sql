@@ -1,10 +1,16 @@
 -- One row per verified copy that neither the mapping nor Nexus asks for any
--- more, such as one under a patient's former id. For a person to look at; no
+-- longer, such as one under a patient's former id. For a person to review: no
 -- script removes them.
 
 with results as (
 
-    select * from {{ ref('stg_copy_results') }} where is_verified
+    select * from {{ ref('stg_copy_results') }}
+
+),
+
+newest_results as (
+
+    {{ newest_copy_results('results') }}
 
 ),
 
@@ -22,15 +28,11 @@ nexus_keys as (
 
 ),
 
-copies as (
+first_records as (
 
-    select
-        destination_bucket,
-        destination_key,
-        min({{ by_code_point('image_id') }}) as image_id,
-        min({{ by_code_point('recorded_at') }}) as first_recorded_at,
-        max({{ by_code_point('recorded_at') }}) as last_recorded_at
+    select destination_bucket, destination_key, min(record_number) as record_number
     from results
+    where is_verified
     group by destination_bucket, destination_key
 
 ),
@@ -38,20 +40,29 @@ copies as (
 final as (
 
     select
-        copies.destination_bucket,
-        copies.destination_key,
-        copies.image_id,
-        copies.first_recorded_at,
-        copies.last_recorded_at,
+        newest_results.destination_bucket,
+        newest_results.destination_key,
+        newest_results.image_id,
+        first_results.recorded_at as first_recorded_at,
+        newest_results.recorded_at as last_recorded_at,
         present.destination_key as present_destination_key
-    from copies
+    from newest_results
+    inner join first_records
+        on
+            first_records.destination_bucket = newest_results.destination_bucket
+            and first_records.destination_key = newest_results.destination_key
+    inner join results as first_results
+        on first_results.record_number = first_records.record_number
     left join manifest
         on
-            manifest.destination_bucket = copies.destination_bucket
-            and manifest.destination_key = copies.destination_key
-    left join nexus_keys on nexus_keys.s3_key = copies.destination_key
-    left join manifest as present on present.image_id = copies.image_id
-    where manifest.image_id is null and nexus_keys.s3_key is null
+            manifest.destination_bucket = newest_results.destination_bucket
+            and manifest.destination_key = newest_results.destination_key
+    left join nexus_keys on nexus_keys.s3_key = newest_results.destination_key
+    left join manifest as present on present.image_id = newest_results.image_id
+    where
+        newest_results.is_verified
+        and manifest.image_id is null
+        and nexus_keys.s3_key is null
 
 )
 
