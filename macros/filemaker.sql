@@ -22,7 +22,7 @@
     end
 {%- endmacro %}
 
-{# The date of three whole numbers; missing where the calendar has none. #}
+{# The date of three whole numbers; null where the calendar has none. #}
 {% macro calendar_date(year, month, day) -%}
     case
         when

@@ -1,10 +1,10 @@
-{# White space as the contract counts it: space, tab, LF, VT, FF, CR and the
+{# What counts as white space around a value: space, tab, LF, VT, FF, CR and the
    no-break space U+00A0. #}
 {% macro white_space() -%}
     ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160)
 {%- endmacro %}
 
-{# The text without the white space around it; missing where nothing is left. #}
+{# The text without the white space around it; null where nothing is left. #}
 {% macro trimmed(text) -%}
     nullif(trim(both {{ white_space() }} from {{ text }}), '')
 {%- endmacro %}
@@ -30,7 +30,7 @@
     end
 {%- endmacro %}
 
-{# Whether the text fits the pattern, which is anchored: ^…$. #}
+{# Whether the text matches the pattern, which is anchored: ^…$. #}
 {% macro matches(text, pattern) -%}
     {{ return(adapter.dispatch('matches', 'image_linkage')(text, pattern)) }}
 {%- endmacro %}
@@ -43,12 +43,12 @@
     regexp_full_match({{ text }}, '{{ pattern }}')
 {%- endmacro %}
 
-{# Every run that fits the pattern, replaced. #}
+{# The text with every run that matches the pattern replaced. #}
 {% macro replace_runs(text, pattern, replacement) -%}
     regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
 {%- endmacro %}
 
-{# What stands behind the last dot of a text; missing where it has no dot. #}
+{# The part of a text after its last dot; null where it has no dot. #}
 {% macro ending(text) -%}
     case
         when strpos({{ text }}, '.') > 0
@@ -56,12 +56,12 @@
     end
 {%- endmacro %}
 
-{# Whether a text begins with a prefix, taken as it is. #}
+{# Whether a text begins with a prefix, which is not a pattern. #}
 {% macro has_prefix(text, prefix) -%}
     substr({{ text }}, 1, {{ prefix | length }}) = {{ text_literal(prefix) }}
 {%- endmacro %}
 
-{# The text as a bigint; missing where it is not 1 to 18 digits. #}
+{# The text as a bigint; null where it is not 1 to 18 digits. #}
 {% macro to_bigint(text) -%}
     cast(
         case when {{ matches(text, '^[0-9]{1,18}$') }} then {{ text }} end
@@ -69,7 +69,7 @@
     )
 {%- endmacro %}
 
-{# A text in the order of its code points, whatever the database's locale. #}
+{# A text in the order of its code points, in any locale. #}
 {% macro by_code_point(text) -%}
     {{ return(adapter.dispatch('by_code_point', 'image_linkage')(text)) }}
 {%- endmacro %}
@@ -82,7 +82,7 @@
     {{ text }}
 {%- endmacro %}
 
-{# A var as an SQL text literal. #}
+{# A value as an SQL text literal. #}
 {% macro text_literal(value) -%}
     '{{ value | string | replace("'", "''") }}'
 {%- endmacro %}

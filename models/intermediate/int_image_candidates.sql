@@ -1,7 +1,7 @@
 -- One row per row of FileMaker's export, with everything that Nexus, S3 and the
 -- other rows say about it. Nothing is decided here. This is the one wide table
--- of the build: image_outcome and image are views of it, so a column is carried
--- no further than this, and what can be put together from others is left out.
+-- of the build: image_outcome and image are views of it, and keys and names,
+-- which they put together from other columns, are not stored.
 
 with export_rows as (
 
@@ -79,7 +79,7 @@ patients as (
 
 ),
 
--- batches of an earlier import, of which new images become part
+-- batches of an earlier import, which new images join
 reusable_batches as (
 
     select

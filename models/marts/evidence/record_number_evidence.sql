@@ -1,6 +1,6 @@
--- One row: whether record numbers and objects belong together. A picture keeps
+-- One row: whether record numbers and objects belong together. An image keeps
 -- its extension on the way to the dump, so the extensions in the export's file
--- names tell; those other than the commonest one, which agrees by chance.
+-- names are evidence: all but the commonest one, which agrees by chance.
 {%- set same_type -%}
 case extension when 'jpeg' then 'jpg' when 'tiff' then 'tif' else extension end
 {%- endset %}

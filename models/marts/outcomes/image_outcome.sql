@@ -1,5 +1,5 @@
--- One row per row of FileMaker's export, with its one outcome. This is the one
--- place where an outcome is decided: every report selects from it.
+-- One row per row of FileMaker's export, with its one outcome. Outcomes are
+-- decided here and nowhere else: every report selects from this model.
 
 with candidates as (
 
@@ -7,8 +7,8 @@ with candidates as (
 
 ),
 
--- the name of a record's one object is its number and its extension, as staging
--- took it apart
+-- the name of a record's one object is its number and its extension, which is
+-- how staging recognised it
 located as (
 
     select
@@ -32,7 +32,7 @@ located as (
 
 ),
 
--- the first reason that applies, in the order of the contract
+-- the first reason that applies, in the order of docs/reasons.md
 decided as (
 
     select

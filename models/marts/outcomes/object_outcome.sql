@@ -12,8 +12,8 @@ image_outcomes as (
 
 ),
 
--- rows that share a record number share its outcome; they are few, so that only
--- they are made distinct
+-- rows that share a record number share its outcome; there are few of them, so
+-- that only they are made distinct
 records as (
 
     select recid_number, outcome, reason
