@@ -22,6 +22,15 @@
     end
 {%- endmacro %}
 
+{# The type of file that an extension in lower case stands for. #}
+{% macro file_type(extension) -%}
+    case {{ extension }}
+        when 'jpeg' then 'jpg'
+        when 'tiff' then 'tif'
+        else {{ extension }}
+    end
+{%- endmacro %}
+
 {# The date of three whole numbers; null where the calendar has none. #}
 {% macro calendar_date(year, month, day) -%}
     case

@@ -6,7 +6,20 @@
 
 {# The text without the white space around it; null where nothing is left. #}
 {% macro trimmed(text) -%}
+    {{ return(adapter.dispatch('trimmed', 'image_linkage')(text)) }}
+{%- endmacro %}
+
+{% macro default__trimmed(text) -%}
     nullif(trim(both {{ white_space() }} from {{ text }}), '')
+{%- endmacro %}
+
+{# Nearly all texts are ASCII and begin and end with a visible character. To see
+   that takes DuckDB a fifth of the time that trimming does. #}
+{% macro duckdb__trimmed(text) -%}
+    case
+        when {{ matches(text, '^[!-~]([ -~]*[!-~])?$') }} then {{ text }}
+        else {{ image_linkage.default__trimmed(text) }}
+    end
 {%- endmacro %}
 
 {# A to Z in lower case and nothing else changed: engines disagree about other

@@ -1,7 +1,8 @@
 -- One row per record number, image of it that Nexus already holds, and way in
 -- which the image is recognised.
 
-with export_rows as (
+-- Not materialized: then nothing of the export is read while Nexus has no images.
+with export_rows as not materialized (
 
     select recid, filemaker_id
     from {{ ref('stg_filemaker_images') }}
@@ -9,7 +10,7 @@ with export_rows as (
 
 ),
 
-objects as (
+objects as not materialized (
 
     select recid, "key"
     from {{ ref('stg_s3_objects') }}
@@ -23,7 +24,7 @@ nexus_images as (
 
 ),
 
-digests as (
+digests as not materialized (
 
     select
         recid,
@@ -37,7 +38,7 @@ digests as (
 
 ),
 
-image_ids as (
+image_ids as not materialized (
 
     select recid, {{ id_of_digest('image_digest') }} as image_id
     from digests

@@ -7,6 +7,6 @@ select
     'The listing names an object of record '
     || coalesce(cast(recid as varchar), '(none)')
     || ' more than once: list the dump again.' as sentence
-from {{ ref('stg_s3_objects') }}
+from {{ ref('object_outcome') }}
 group by bucket, "key", recid
 having count(*) > 1
