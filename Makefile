@@ -30,7 +30,7 @@ fuzz: setup  ## 200 random data folders against a second reading of the rules
 	$(BIN)/python -m pytest -m fuzz
 
 faults: setup  ## the copier killed, and its requests broken, by the thousand
-	$(BIN)/python tests/copy_faults.py
+	PYTHONPATH=scripts $(BIN)/python -m tests.copying.copy_faults
 
 lint: setup
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from statistics import median_high
 
 from benchmarks.large_folder import write_large_folder
 from benchmarks.processes import Figures, spread, timed
-from linkage.seeds import PROJECT_ROOT
+from linkage.paths import PROJECT_ROOT
 from linkage.settings import project_var
 
 

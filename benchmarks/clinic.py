@@ -11,9 +11,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from benchmarks.processes import timed
-from demo.clinic import DUMP, EXPORT_NAME, draw_objects, make_clinic, upload, write_records
-from demo.servers import client, s3_server
-from linkage.seeds import PROJECT_ROOT
+from linkage.paths import PROJECT_ROOT
+from sandbox.clinic import DUMP, EXPORT_NAME, draw_objects, make_clinic, upload, write_records
+from sandbox.s3_server import client, s3_server
 
 BUCKET = "clinic"
 

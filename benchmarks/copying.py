@@ -28,9 +28,9 @@ from benchmarks.stub_s3 import (
     source_key,
     stub_server,
 )
-from demo.servers import client, s3_server
-from linkage.manifest import COLUMNS
-from linkage.seeds import PROJECT_ROOT
+from linkage.copying.manifest import COLUMNS
+from linkage.paths import PROJECT_ROOT
+from sandbox.s3_server import client, s3_server
 
 BUCKET = "clinic"
 CRT, BOTO3, S5CMD = "copy_objects, crt", "copy_objects, boto3", "s5cmd run"

@@ -9,8 +9,8 @@ import psycopg
 
 from benchmarks.large_folder import write_large_folder
 from benchmarks.processes import Figures, spread, timed
-from demo.postgres import postgres_server
-from linkage.seeds import PROJECT_ROOT
+from linkage.paths import PROJECT_ROOT
+from sandbox.postgres_server import postgres_server
 
 COMMANDS = {
     "dbt seed, PostgreSQL": ("seed", "--target", "postgres"),

@@ -10,10 +10,11 @@ import duckdb
 import psycopg
 
 from benchmarks.processes import Figures, spread, timed
-from demo.postgres import database_url, postgres_server
 from linkage.duckdb_files import PROVED, PUBLISHED, literal
-from linkage.seeds import PROJECT_ROOT, SEED_COLUMNS
-from tests import nexus
+from linkage.paths import PROJECT_ROOT
+from linkage.seeds import SEED_COLUMNS
+from sandbox import nexus
+from sandbox.postgres_server import database_url, postgres_server
 
 IMAGES_OF_BATCH = 4
 

@@ -15,12 +15,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import parse_qs, unquote
 from urllib.request import urlopen
 
-from demo.servers import client_environment, die_with_parent, free_ports
+from linkage.paths import PROJECT_ROOT
+from sandbox.s3_server import client_environment, die_with_parent, free_ports
 
 DUMP = "filemaker-import/images-bulk-dump/"
 COPIES = "patients/"
@@ -325,7 +325,7 @@ def stub_server(objects: int, milliseconds: float) -> Iterator[dict[str, str]]:
     arguments = [str(port), str(objects), str(milliseconds)]
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.stub_s3", *arguments],
-        cwd=Path(__file__).parents[1],
+        cwd=PROJECT_ROOT,
         process_group=0,
         preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run yet)
     )

@@ -20,9 +20,9 @@ import duckdb
 import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 
-from demo.clinic import DUMP, EXPORT_NAME, Clinic, draw_objects, files_under, make_clinic, upload, write_records
-from demo.nexus import nexus_database, read_back
-from demo.servers import client, s3_server
+from sandbox.clinic import DUMP, EXPORT_NAME, Clinic, draw_objects, files_under, make_clinic, upload, write_records
+from sandbox.nexus_database import nexus_database, read_back
+from sandbox.s3_server import client, s3_server
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DEMO = PROJECT_ROOT / "data" / "demo"

@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from linkage.dates import ORDERS, WHITE_SPACE, date_order_evidence, supported_order, undecided_orders
-from linkage.encodings import BOMS, legacy_encoding
 from linkage.errors import UnusableInput, run_script
+from linkage.filemaker.date_order import ORDERS, WHITE_SPACE, date_order_evidence, supported_order, undecided_orders
+from linkage.filemaker.encodings import BOMS, legacy_encoding
 from linkage.files import write_atomically
-from linkage.seeds import SEED_COLUMNS, data_folder, seed_path
+from linkage.paths import data_folder
+from linkage.seeds import SEED_COLUMNS, seed_path
 from linkage.settings import project_var
 
 SEED = "filemaker_images_metadata"

@@ -11,18 +11,21 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from linkage.auditing import FINDINGS, audit_manifest, audit_results
-from linkage.canary import check_source, check_store, etags_tell, place_canaries
-from linkage.copy_report import LABELS, Recorder, Tally, progress, report, report_json
-from linkage.copy_run import LOOKING, run_rows
-from linkage.copying import Store
-from linkage.engines import Send, find_places, open_engine
+from linkage.copying.audit import FINDINGS, audit_manifest, audit_results
+from linkage.copying.canary import check_source, check_store, etags_tell, place_canaries
+from linkage.copying.manifest import ManifestRow, Summary, check_manifest, read_manifest
+from linkage.copying.report import LABELS, Recorder, Tally, progress, report, report_json
+from linkage.copying.results import ResultsFile, open_results, read_results
+from linkage.copying.resume import KnownCopies
+from linkage.copying.rules import Store
+from linkage.copying.run import LOOKING, run_rows
 from linkage.errors import UnusableInput, run_script
-from linkage.known_copies import KnownCopies
-from linkage.manifest import ManifestRow, Summary, check_manifest, read_manifest
-from linkage.results import ResultsFile, open_results, read_results
-from linkage.s3 import patient_client, single_try_client
-from linkage.seeds import data_folder, seed_path
+from linkage.paths import data_folder
+from linkage.s3.answers import Send
+from linkage.s3.clients import patient_client, single_try_client
+from linkage.s3.endpoints import find_places
+from linkage.s3.engines import open_engine
+from linkage.seeds import seed_path
 from linkage.settings import project_var
 
 WORKERS = {"crt": 512, "boto3": 32}

@@ -14,8 +14,8 @@ from psycopg import sql
 
 from linkage.errors import UnusableInput, run_script
 from linkage.files import csv_line, write_together
-from linkage.mapping import Mapping, look_up_values, read_columns, read_mapping, read_texts, table_name
-from linkage.nexus import nexus_connection
+from linkage.nexus.connection import nexus_connection
+from linkage.nexus.mapping import Mapping, look_up_values, read_columns, read_mapping, read_texts, table_name
 from linkage.seeds import SEED_COLUMNS, seed_path
 
 SEEDS = ("nexus_patients", "nexus_image_batches", "nexus_images")

@@ -10,7 +10,9 @@ from typing import Any
 
 from linkage.errors import UnusableInput, run_script
 from linkage.files import csv_line, csv_lines, write_atomically
-from linkage.s3 import ListedObject, list_objects, s3_client, s3_errors
+from linkage.s3.clients import s3_client
+from linkage.s3.errors import s3_errors
+from linkage.s3.listing import ListedObject, list_objects
 from linkage.seeds import SEED_COLUMNS, seed_path
 
 PLAIN_STEP = 100_000  # objects from one line of progress to the next, off a terminal

@@ -22,9 +22,9 @@ import psycopg
 
 from linkage.duckdb_files import literal, load_seed, proved_schema
 from linkage.errors import UnusableInput, run_script
-from linkage.mapping import check_fit, look_up_values, read_mapping
-from linkage.nexus import nexus_connection
-from linkage.publishing import (
+from linkage.nexus.connection import nexus_connection
+from linkage.nexus.mapping import check_fit, look_up_values, read_mapping
+from linkage.nexus.publishing import (
     STAGED,
     Finding,
     Nexus,
@@ -39,7 +39,8 @@ from linkage.publishing import (
     relink,
     stage,
 )
-from linkage.seeds import PROJECT_ROOT, SEED_COLUMNS, data_folder
+from linkage.paths import data_folder, warehouse_path
+from linkage.seeds import SEED_COLUMNS
 
 FETCHED = 10_000  # rows at a time
 # What DuckDB may use before it spills to disk; with one thread this suffices for millions of rows.
@@ -136,11 +137,6 @@ def publish(connection: psycopg.Connection, options: argparse.Namespace) -> Repo
         except RowRefused as refused:
             report.findings = [refused.finding]
     return report
-
-
-def warehouse_path() -> Path:
-    """Where dbt builds, unless its profile was changed."""
-    return PROJECT_ROOT / (os.environ.get("LINKAGE_WAREHOUSE") or "target/image_linkage.duckdb")
 
 
 @contextmanager

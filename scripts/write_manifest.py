@@ -9,11 +9,12 @@ import os
 import psycopg
 from psycopg import sql
 
-from linkage.duckdb_files import PROVED, manifest_path
+from linkage.copying.manifest import COLUMNS
+from linkage.duckdb_files import PROVED
 from linkage.errors import UnusableInput, run_script
 from linkage.files import csv_line, write_atomically
-from linkage.manifest import COLUMNS
-from linkage.postgres import database_errors
+from linkage.nexus.postgres_errors import database_errors
+from linkage.paths import manifest_path
 
 CONNECT_SECONDS = 10
 

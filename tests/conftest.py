@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import csv
 import functools
 import os
 import subprocess
@@ -7,7 +8,6 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,19 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-import nexus
-from demo.postgres import database_url, postgres_server
-from demo.servers import client, s3_server
+from copy_objects import main
+from linkage.copying.manifest import COLUMNS, ManifestRow
 from linkage.errors import run_script
+from sandbox import nexus
+from sandbox.postgres_server import database_url, postgres_server
+from sandbox.s3_server import client, s3_server
+from tests.support.answering_proxy import AnsweringProxy, answering_proxy
+from tests.support.servers import S3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest tests, so that no worker is left alone with one at the end."""
     items.sort(key=lambda item: item.path.name != "test_random_folders.py")
-
-
-@dataclass(frozen=True)
-class S3:
-    """A real S3 server with an empty bucket; `environment` is that of a process that uses it."""
-
-    client: Any
-    bucket: str
-    environment: dict[str, str]
-
-    def new_bucket(self) -> str:
-        """The name of one more empty bucket."""
-        bucket = f"clinic-{uuid.uuid4()}"
-        self.client.create_bucket(Bucket=bucket)
-        return bucket
 
 
 @pytest.fixture(scope="session")
@@ -120,3 +109,27 @@ def nexus_database(postgres: str, nexus_template: Callable[[str], str]) -> Itera
     yield create
     for name in names:
         administer(postgres, f"drop database {name} with (force)")
+
+
+@pytest.fixture(name="proxy")
+def proxy_fixture(s3: S3) -> Iterator[AnsweringProxy]:
+    """A proxy in front of the S3 server; it passes everything on until told otherwise.
+
+    The test's bucket goes with it: SeaweedFS keeps volumes for each, and has not so many.
+    """
+    with answering_proxy(s3.environment) as proxy:
+        yield proxy
+
+
+@pytest.fixture(name="copy_here")
+def copy_here_fixture(run_here: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Callable: one run of the copier over these rows, in this process, through this proxy."""
+
+    def copy(proxy: AnsweringProxy, rows: list[ManifestRow], *arguments: object, **environment: str) -> Any:
+        manifest = tmp_path / "manifest.csv"
+        with manifest.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *rows])
+        through = {**proxy.environment, "AWS_ENDPOINT_URL_S3": proxy.endpoint, **environment}
+        return run_here(main, manifest, *arguments, environment=through)
+
+    return copy

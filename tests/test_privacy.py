@@ -9,12 +9,11 @@ import pytest
 
 import convert_fm_tab_to_csv
 import export_nexus_records
-import projects
 import publish_to_nexus
 from linkage.seeds import make_missing_seeds
-from projects import InProcess, Project, write_seed
-from test_build import NO_UNIT_TESTS
-from warehouses import (
+from tests.support import projects
+from tests.support.projects import NO_UNIT_TESTS, InProcess, Project, write_seed
+from tests.support.warehouses import (
     PATIENT_TABLES,
     add_patients,
     batch_id,

@@ -9,7 +9,7 @@ import duckdb
 
 from linkage.errors import UnusableInput
 from linkage.files import sync_folder
-from linkage.seeds import PROJECT_ROOT
+from linkage.paths import PROJECT_ROOT, manifest_path
 
 DIALECT = (
     "header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
@@ -41,11 +41,6 @@ def prepare(connection: duckdb.DuckDBPyConnection, folders: list[str], whole_bui
             folder.chmod(0o700)
     if whole_build:
         take_manifest_away(connection)
-
-
-def manifest_path() -> Path:
-    """`MANIFEST_PATH`, absolute or relative to the project root, or `manifest.csv` there."""
-    return PROJECT_ROOT / os.environ.get("MANIFEST_PATH", "manifest.csv")
 
 
 def take_manifest_away(connection: duckdb.DuckDBPyConnection) -> str:

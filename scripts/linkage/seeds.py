@@ -1,4 +1,4 @@
-"""The data folder and its seven CSV files."""
+"""The seven CSV files of the data folder: their columns, and the files that are still missing."""
 
 import os
 from contextlib import suppress
@@ -6,9 +6,7 @@ from pathlib import Path
 
 from linkage.errors import UnusableInput
 from linkage.files import csv_line, write_atomically
-
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-SAMPLE_FOLDER = PROJECT_ROOT / "seeds" / "sample"
+from linkage.paths import data_folder, outside_sample
 
 # Every seed's columns, in order.
 SEED_COLUMNS = {
@@ -25,11 +23,6 @@ SEED_COLUMNS = {
         "destination_key", "destination_etag", "size", "outcome", "attempts", "error",
     ),
 }  # fmt: skip
-
-
-def data_folder() -> Path:
-    """`LINKAGE_DATA` (absolute, or relative to the project root), or else `data/`; it need not exist."""
-    return PROJECT_ROOT / (os.environ.get("LINKAGE_DATA") or "data")
 
 
 def seed_path(seed: str, chosen: Path | None = None) -> Path:
@@ -49,15 +42,6 @@ def seed_path(seed: str, chosen: Path | None = None) -> Path:
     make_missing_seeds(folder)
     if not os.environ.get("LINKAGE_DATA"):
         print("dbt reads this folder after:  export LINKAGE_DATA=data")
-    return path
-
-
-def outside_sample(path: Path) -> Path:
-    """`path`, unless it lies in the sample: then UnusableInput."""
-    if path.resolve().is_relative_to(SAMPLE_FOLDER.resolve()):
-        raise UnusableInput(
-            "seeds/sample is the project's own sample and is never written to; set LINKAGE_DATA to a folder of your own"
-        )
     return path
 
 

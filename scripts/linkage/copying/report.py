@@ -1,0 +1,145 @@
+"""What a run of copies says: each outcome in the results file, how far it is, and the totals."""
+
+import json
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from linkage.copying.manifest import ManifestRow
+from linkage.copying.results import Result, ResultsFile
+from linkage.copying.rules import DONE, Outcome
+from linkage.files import csv_lines
+
+LABELS = {
+    "copied": "copied",
+    "already_present": "already present",
+    "conflict": "conflicts",
+    "source_missing": "sources missing",
+    "source_changed": "sources changed",
+    "failed": "failed",
+}
+NAMED_ROWS = 20
+BATCH_ROWS = 1000
+BATCH_SECONDS = 0.2
+LOGGED = ("run_id", "recorded_at", "image_id", "size", "outcome", "attempts", "error")
+Advance = Callable[[int], None]
+
+
+@dataclass
+class Tally:
+    """How often each outcome came, and the first rows whose outcome is none of `done`."""
+
+    done: tuple[str, ...] = DONE
+    outcomes: Counter[str] = field(default_factory=Counter)
+    not_done: list[str] = field(default_factory=list)
+
+    def add(self, image_id: str, outcome: str, error: str) -> None:
+        """Count one row."""
+        self.outcomes[outcome] += 1
+        if outcome not in self.done and len(self.not_done) < NAMED_ROWS:
+            self.not_done.append(f"  {image_id}  {outcome} {error}".rstrip())
+
+    @property
+    def undone(self) -> int:
+        """How many rows have another outcome."""
+        return self.outcomes.total() - sum(self.outcomes[outcome] for outcome in self.done)
+
+
+class Recorder:
+    """Takes outcomes in batches: they are counted, shown and logged once they are on disk."""
+
+    def __init__(
+        self,
+        results: ResultsFile | None,
+        advance: Advance,
+        *,
+        log: bool = False,
+        translate: Callable[[Outcome], Outcome] = lambda outcome: outcome,
+        done: tuple[str, ...] = DONE,
+    ) -> None:
+        """Without `results` outcomes are counted only; with `log` each is a line of JSON on stdout too."""
+        self.results, self.advance, self.log, self.translate = results, advance, log, translate
+        self.run_id = str(uuid.uuid4())
+        self.tally = Tally(done)
+        self.batch: list[Result] = []
+        self.flushed = time.monotonic()
+
+    def record(self, row: ManifestRow, outcome: Outcome, attempts: int) -> None:
+        """Take the outcome of one row, decided after so many tries (0: known without one)."""
+        name, destination_etag, error = self.translate(outcome)
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        *of_source, size, destination_bucket, destination_key = row
+        destination = (destination_bucket, destination_key, destination_etag)
+        self.batch.append(Result(self.run_id, now, *of_source, *destination, size, name, attempts, error))
+        if len(self.batch) >= BATCH_ROWS:
+            self.flush()
+
+    def flush_in_time(self) -> None:
+        """Write the batch down if the last one is some time ago."""
+        if self.batch and time.monotonic() - self.flushed >= BATCH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the batch down; raises UnusableInput where the disk takes no more."""
+        if self.results:
+            self.results.append(csv_lines(self.batch).encode())
+        for result in self.batch:
+            self.tally.add(result.image_id, result.outcome, result.error)
+            if self.log:
+                print(json.dumps({name: value for name, value in result._asdict().items() if name in LOGGED}))
+        self.advance(len(self.batch))
+        self.batch = []
+        self.flushed = time.monotonic()
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Advance]:
+    """Count finished rows on stderr, with rate and time left: a bar on a terminal, at most 20 plain lines elsewhere."""
+    started, finished, shown = time.monotonic(), 0, 0
+
+    def rate() -> float:
+        return finished / max(time.monotonic() - started, 0.001)
+
+    if sys.stderr.isatty():
+        with click.progressbar(
+            length=total, file=sys.stderr, show_pos=True, item_show_func=lambda _: f"{rate():,.0f}/s"
+        ) as bar:
+
+            def advance_bar(count: int) -> None:
+                nonlocal finished
+                finished += count
+                bar.update(count)
+
+            yield advance_bar
+        return
+
+    def advance(count: int) -> None:
+        nonlocal finished, shown
+        finished += count
+        if finished - shown >= max(1000, total / 20):
+            shown = finished
+            left = timedelta(seconds=round((total - finished) / rate()))
+            print(f"{finished:,} of {total:,}, {rate():,.0f}/s, {left} left", file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more: str = "") -> None:
+    """Print after the title how often each outcome came, and which rows are not done."""
+    print(title + "   ".join(f"{label} {tally.outcomes[outcome]:,}" for outcome, label in labels.items()))
+    for line in tally.not_done:
+        print(line)
+    if more := tally.undone - len(tally.not_done):
+        print(f"  and {more:,} more{where_more}")
+
+
+def report_json(tally: Tally, labels: dict[str, str]) -> None:
+    """Print how often each outcome came, as the last line of JSON."""
+    print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in labels}}))

@@ -1,0 +1,196 @@
+"""What a copy is, and what became of it: the rules of one object (§9 of the contract)."""
+
+import hashlib
+import re
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from linkage.copying.manifest import ManifestRow
+from linkage.s3.answers import Answer, is_encrypted
+
+DONE = ("copied", "already_present")
+CHUNK = 1024 * 1024
+LARGEST_COPY = 5 * 1024**3  # bytes that S3 copies by one CopyObject
+MD5 = re.compile("[0-9a-f]{32}")
+NOT_IMPLEMENTED = 501
+TRANSIENT_CODES = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException"}
+EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
+ARCHIVED = "InvalidObjectState"
+SIZE_DIFFERS = "SourceSizeDiffers"
+TOO_LARGE = "EntityTooLarge"
+
+
+class Outcome(NamedTuple):
+    """What became of one row: an outcome of §9, and S3's word for it; no etag has quote marks."""
+
+    outcome: str
+    destination_etag: str = ""
+    error: str = ""
+
+
+class Store(NamedTuple):
+    """A store to read from: a boto3 client that never tries again by itself, and whether etags there are MD5s."""
+
+    client: Any
+    etags_tell: bool = True
+
+
+class SourceDiffers(Exception):
+    """The source is not the manifest's any more; the message is the outcome that says how."""
+
+
+def copy_parameters(row: ManifestRow) -> dict[str, Any]:
+    """The only write there is, in the words of boto3's `copy_object`."""
+    return {
+        "Bucket": row.destination_bucket,
+        "Key": row.destination_key,
+        "CopySource": {"Bucket": row.source_bucket, "Key": row.source_key},
+        "MetadataDirective": "COPY",
+        "TaggingDirective": "COPY",
+        "AnnotationDirective": "EXCLUDE",
+        **copy_conditions(row),
+    }
+
+
+def copy_conditions(row: ManifestRow) -> dict[str, str]:
+    """What makes a copy safe: only where nothing is, and only the version that the manifest names."""
+    return {"IfNoneMatch": "*", "CopySourceIfMatch": f'"{row.source_etag}"'}
+
+
+def is_proof(answer: Answer, row: ManifestRow, store: Store) -> bool:
+    """Whether S3's answer to a copy says that the manifest's bytes are there: its etag is their MD5.
+
+    The size goes with it where the source is known to have the manifest's.
+    """
+    return (
+        store.etags_tell
+        and answer.etag == row.source_etag
+        and MD5.fullmatch(answer.etag) is not None
+        and not answer.encrypted
+    )
+
+
+def is_transient(answer: Answer) -> bool:
+    """Whether it may go better: no answer, S3's own trouble, too many requests, a race, or a change while reading."""
+    if answer.status >= 500:
+        return answer.status != NOT_IMPLEMENTED
+    return answer.status in (0, 409, 412, 429) or answer.code in TRANSIENT_CODES
+
+
+def is_refusal(answer: Answer) -> bool:
+    """Whether S3 refuses these credentials, so that no other row would go better."""
+    return answer.code in EXPIRED_CODES or (answer.status in (401, 403) and answer.code != ARCHIVED)
+
+
+def verify(store: Store, row: ManifestRow) -> Outcome:
+    """The outcome of a row whose copy S3 has answered to be there."""
+    destination = head(store.client, row.destination_bucket, row.destination_key)
+    if destination is None:
+        return Outcome("failed", error="CopyNotFound")
+    try:
+        same = has_manifest_etag(store, row, destination) or same_bytes(store, row, destination)
+    except SourceDiffers:
+        return Outcome("failed", etag(destination), "SourceChangedBeforeVerification")
+    return Outcome("copied", etag(destination)) if same else Outcome("failed", etag(destination), "CopyDiffers")
+
+
+def find_obstacle(store: Store, row: ManifestRow) -> Outcome | None:
+    """Why this row cannot be copied now, the destination looked at first; None where nothing stands in the way."""
+    destination = head(store.client, row.destination_bucket, row.destination_key)
+    try:
+        if destination is None:
+            source = manifest_source(store, row)
+            return None if source["ContentLength"] == row.source_size else Outcome("failed", error=SIZE_DIFFERS)
+        outcome = "already_present" if same_bytes(store, row, destination) else "conflict"
+    except SourceDiffers as difference:
+        outcome = str(difference)
+    return Outcome(outcome, etag(destination) if destination else "")
+
+
+def same_bytes(store: Store, row: ManifestRow, destination: dict[str, Any]) -> bool:
+    """Whether the destination holds the manifest's bytes, by the rule of §9.
+
+    Raises SourceDiffers where only the source could tell, and it has gone or changed.
+    """
+    if destination["ContentLength"] != row.source_size:
+        return False
+    try:
+        source = manifest_source(store, row)
+    except SourceDiffers:
+        if has_manifest_etag(store, row, destination):
+            return True
+        raise
+    here, there = full_checksums(source), full_checksums(destination)
+    if common := here.keys() & there.keys():
+        return all(here[algorithm] == there[algorithm] for algorithm in common)
+    if not is_encrypted(source) and has_manifest_etag(store, row, destination):
+        return True
+    return digest(store.client, row.destination_bucket, row.destination_key, etag(destination)) == source_digest(
+        store, row
+    )
+
+
+def has_manifest_etag(store: Store, row: ManifestRow, destination: dict[str, Any]) -> bool:
+    """Whether size and etag are the manifest's, and the etag is one that tells the bytes."""
+    tells = store.etags_tell and MD5.fullmatch(row.source_etag) and not is_encrypted(destination)
+    return bool(tells) and destination["ContentLength"] == row.source_size and etag(destination) == row.source_etag
+
+
+def manifest_source(store: Store, row: ManifestRow) -> dict[str, Any]:
+    """The source's HEAD; raises SourceDiffers where it is not the version that the manifest names."""
+    source = head(store.client, row.source_bucket, row.source_key)
+    if source is None:
+        raise SourceDiffers("source_missing")
+    if etag(source) != row.source_etag:
+        raise SourceDiffers("source_changed")
+    return source
+
+
+def source_digest(store: Store, row: ManifestRow) -> bytes:
+    """The SHA-256 of the manifest's version of the source; raises SourceDiffers where it is not that one."""
+    try:
+        return digest(store.client, row.source_bucket, row.source_key, row.source_etag)
+    except ClientError as error:
+        if status(error) in (404, 412):
+            raise SourceDiffers("source_missing" if status(error) == 404 else "source_changed") from None
+        raise
+
+
+def digest(client: Any, bucket: str, key: str, expected_etag: str) -> bytes:
+    """The SHA-256 of the object with this etag, read as a stream."""
+    sha256 = hashlib.sha256()
+    with closing(client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{expected_etag}"')["Body"]) as body:
+        for chunk in body.iter_chunks(CHUNK):
+            sha256.update(chunk)
+    return sha256.digest()
+
+
+def head(client: Any, bucket: str, key: str) -> dict[str, Any] | None:
+    """What S3 says about an object, checksums included; None where there is none."""
+    try:
+        return client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if status(error) == 404:
+            return None
+        if status(error) == 400:  # a HEAD's answer has no body to say why, a GET's has
+            client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+        raise
+
+
+def etag(found: dict[str, Any]) -> str:
+    """The etag in S3's answer, without quote marks."""
+    return found.get("ETag", "").strip('"')
+
+
+def full_checksums(found: dict[str, Any]) -> dict[str, str]:
+    """The checksums of the whole object by algorithm; those composed of its parts' depend on the parts."""
+    if found.get("ChecksumType") != "FULL_OBJECT":
+        return {}
+    return {name: value for name, value in found.items() if name.startswith("Checksum") and name != "ChecksumType"}
+
+
+def status(error: ClientError) -> int:
+    """The HTTP status of S3's answer."""
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -1,0 +1,51 @@
+"""boto3 clients with the AWS SDK's own settings."""
+
+import os
+from functools import cache
+from typing import Any
+
+import boto3
+import botocore.loaders
+import botocore.session
+from botocore.config import Config
+
+
+def s3_client(**config: Any) -> Any:
+    """A boto3 S3 client; `config` goes to botocore's Config.
+
+    Profile, region, endpoint and credentials are the AWS SDK's own settings
+    (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3` …).
+    """
+    return aws_session().client("s3", config=Config(**{"connect_timeout": 10, **config}))
+
+
+def aws_session() -> boto3.session.Session:
+    """boto3's session; the region is `AWS_REGION`, as in Amazon's other SDKs, or else boto3's own setting."""
+    return boto3.session.Session(botocore_session=aws_core(), region_name=os.environ.get("AWS_REGION") or None)
+
+
+def aws_core() -> botocore.session.Session:
+    """botocore's session; the descriptions of the services, which take a third of a second, are read once."""
+    core = botocore.session.get_session()
+    core.register_component("data_loader", service_descriptions())
+    return core
+
+
+@cache
+def service_descriptions() -> botocore.loaders.Loader:
+    """What reads botocore's descriptions of the services, and keeps them."""
+    return botocore.loaders.create_loader()
+
+
+def patient_client() -> Any:
+    """A client that tries again by itself, for about a minute."""
+    return s3_client(retries={"mode": "standard", "total_max_attempts": 8})
+
+
+def single_try_client(connections: int) -> Any:
+    """A client for so many requests at once that never tries again by itself, so that every try is counted."""
+    return s3_client(
+        max_pool_connections=connections,
+        retries={"total_max_attempts": 1},
+        user_agent="image-linkage",  # the SDK's own is put together anew for each request: 5 % of the time
+    )

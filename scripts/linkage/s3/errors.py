@@ -1,0 +1,58 @@
+"""boto3's errors as sentences."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ReadTimeoutError,
+)
+from botocore.parsers import ResponseParserError
+
+from linkage.errors import UnusableInput
+
+CREDENTIALS_REFUSED = {
+    "AccessDenied", "403", "401", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+}  # fmt: skip
+NO_SUCH_BUCKET = {"NoSuchBucket", "404"}
+
+
+@contextmanager
+def s3_errors(bucket: str) -> Iterator[None]:
+    """Turn boto3's errors about credentials, endpoint and `bucket` into UnusableInput."""
+    try:
+        yield
+    except ProfileNotFound:
+        raise UnusableInput(
+            "AWS_PROFILE names a profile that does not exist; see `aws configure list-profiles`"
+        ) from None
+    except (NoCredentialsError, PartialCredentialsError):
+        raise UnusableInput("no S3 credentials found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret") from None
+    except NoRegionError:
+        raise UnusableInput("no S3 region found; set AWS_REGION") from None
+    except ParamValidationError:
+        raise UnusableInput(f"'{bucket}' cannot be a bucket's name; look at what you named") from None
+    except (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError):
+        raise UnusableInput("the S3 endpoint cannot be reached; look at AWS_ENDPOINT_URL_S3 and the network") from None
+    except ClientError as error:
+        raise UnusableInput(explain(error, bucket)) from None
+    except (BotoCoreError, ResponseParserError, ValueError) as error:
+        raise UnusableInput(f"S3 cannot be used ({type(error).__name__}); look at the AWS settings") from None
+
+
+def explain(error: ClientError, bucket: str) -> str:
+    """A sentence for what S3 answered about `bucket`."""
+    code = error.response.get("Error", {}).get("Code", "")
+    if code in NO_SUCH_BUCKET:
+        return f"the bucket '{bucket}' does not exist; look at its name and at the endpoint"
+    if code in CREDENTIALS_REFUSED:
+        return f"S3 refused these credentials for the bucket '{bucket}' ({code}); look at AWS_PROFILE or the keys"
+    return f"S3 answered {code} for the bucket '{bucket}'; try again, or look at the bucket's settings"

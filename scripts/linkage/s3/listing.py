@@ -1,0 +1,67 @@
+"""S3's own listing of a prefix, page by page."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+
+from botocore.parsers import ResponseParserError
+
+from linkage.s3.errors import s3_errors
+
+CONTENTS = re.compile(rb"<Contents>.*</Contents>", re.DOTALL)
+
+
+class ListedObject(NamedTuple):
+    """One object of a listing: size in bytes, etag without quote marks, time as S3 writes it (ISO 8601, UTC)."""
+
+    key: str
+    size: int
+    etag: str
+    modified: str
+    storage_class: str
+
+
+def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[list[ListedObject]]:
+    """S3's own listing, at most 1,000 objects at a time; one empty page where there is nothing.
+
+    Raises UnusableInput where S3 does not give it.
+    """
+    with s3_errors(bucket):
+        client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_objects, unique_id="take-objects")
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield page["Objects"]
+
+
+def take_objects(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Parse a page's objects in place of boto3, which needs twelve times as long, and leave it the rest, and errors.
+
+    A handler of botocore's event `before-parse`. Raises ResponseParserError, as boto3, for what is no page.
+    """
+    if response_dict["status_code"] != 200:
+        return
+    try:
+        page = ElementTree.fromstring(response_dict["body"])
+        encoded = page.findtext("{*}EncodingType") == "url"
+        objects = [listed_object(found, encoded) for found in page.iterfind("{*}Contents")]
+    except (ElementTree.ParseError, KeyError, ValueError):
+        raise ResponseParserError("this is no page of a listing") from None
+    if page.tag == "Error":
+        return
+    if page.tag.rpartition("}")[2] != "ListBucketResult":
+        raise ResponseParserError("this is no page of a listing")
+    customized_response_dict["Objects"] = objects
+    response_dict["body"] = CONTENTS.sub(b"", response_dict["body"])
+
+
+def listed_object(found: ElementTree.Element, encoded: bool) -> ListedObject:
+    """One `Contents` of a listing; its key is decoded where S3 says that it is `encoded`."""
+    values = {element.tag.rpartition("}")[2]: element.text or "" for element in found}
+    return ListedObject(
+        unquote_plus(values["Key"]) if encoded else values["Key"],
+        int(values["Size"]),
+        values["ETag"].strip('"'),
+        values["LastModified"],
+        values.get("StorageClass", "STANDARD"),
+    )

@@ -1,0 +1,639 @@
+"""Copying under faults: a clinic by a seed, runs that are killed, stopped and lied to, and what the oracle says.
+
+`make faults` is the gate: it prints a table, and exits with 1
+where anything was lost, doubled, overwritten or reported otherwise than it is,
+or where too little was tried to say so.
+"""
+
+import argparse
+import csv
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from linkage.copying.manifest import COLUMNS, ManifestRow
+from linkage.paths import PROJECT_ROOT
+from sandbox.s3_server import client, s3_server
+from tests.support.chaos_proxy import (
+    COPY,
+    ENDED_EARLY,
+    ERROR_AFTER,
+    GET,
+    HALF_ANSWER,
+    HANG,
+    HANG_AFTER,
+    HEAD,
+    LIST,
+    LOST_ANSWER,
+    PUT,
+    RESET_BEFORE,
+    WITH_GAPS,
+    ChaosProxy,
+    Done,
+    Plan,
+    chaos_proxy,
+)
+from tests.support.copier_process import run_copier
+from tests.support.copy_oracle import DONE, Case, Clinic, lost_lines, read_lines, versions, violations
+
+ENGINES = ("crt", "boto3")
+DUMP = "filemaker-import/images-bulk-dump/"
+SURNAME = "Roe-Testcase"  # in some keys; never in what is printed
+ODD_NAMES = (f"{SURNAME} (1).jpg", "ü+&=%20'.jpg", "a b~*!;@$,.jpg", "日本 #?.jpg", "plus+plus.jpg")
+PART = 5 * 1024 * 1024  # bytes; S3's smallest part
+WORKERS = (1, 2, 4, 8, 16, 64)
+RATES = {
+    COPY: {
+        "slow down": 0.07,
+        "internal error": 0.04,
+        "write conflict": 0.04,
+        "error in a 200": 0.04,
+        RESET_BEFORE: 0.05,
+        LOST_ANSWER: 0.07,
+        HALF_ANSWER: 0.04,
+        ERROR_AFTER: 0.04,
+        HANG: 0.004,
+        HANG_AFTER: 0.004,
+    },
+    HEAD: {"slow down": 0.06, RESET_BEFORE: 0.05, LOST_ANSWER: 0.03, HANG: 0.002},
+    GET: {"slow down": 0.04, RESET_BEFORE: 0.03, HALF_ANSWER: 0.04, LOST_ANSWER: 0.02},
+    LIST: {"internal error": 0.06, HALF_ANSWER: 0.06, RESET_BEFORE: 0.04, ENDED_EARLY: 0.2, WITH_GAPS: 0.2},
+    PUT: {"slow down": 0.08, LOST_ANSWER: 0.08, RESET_BEFORE: 0.04},
+}
+
+
+NOT_DONE = {COPY: {"slow down": 0.2, "internal error": 0.1, RESET_BEFORE: 0.1}, LIST: RATES[LIST]}
+
+
+# --- the clinic ------------------------------------------------------------------------------------------------------
+
+
+class Builder:
+    """Puts a clinic's objects into the store, one row after the other."""
+
+    def __init__(self, s3: Any, buckets: list[str], chance: random.Random) -> None:
+        self.s3, self.buckets, self.chance = s3, buckets, chance
+        self.number = 0
+
+    def row(self) -> ManifestRow:
+        """A row whose source is still to be put there."""
+        self.number += 1
+        image_id = str(uuid.UUID(int=self.chance.getrandbits(128)))
+        odd = self.number % 7 == 0
+        name = f"{self.number} {self.chance.choice(ODD_NAMES)}" if odd else f"{self.number}.jpg"
+        folder = f"patients/{self.number % 5}/images/{self.number % 11}"
+        return ManifestRow(image_id, self.buckets[0], f"{DUMP}{name}", "", 0, self.buckets[-1], f"{folder}/{name}")
+
+    def bytes(self, most: int = 40_000) -> bytes:
+        """Bytes that no other object has."""
+        return b"%d " % self.number + self.chance.randbytes(self.chance.randrange(most))
+
+    def put(self, bucket: str, key: str, body: bytes, image_id: str) -> dict[str, Any]:
+        """Put an object there."""
+        about = {"Metadata": {"recid": image_id}, "ContentType": "image/jpeg"}
+        return self.s3.put_object(Bucket=bucket, Key=key, Body=body, **about)
+
+    def put_in_parts(self, bucket: str, key: str, body: bytes, first: int, image_id: str) -> dict[str, Any]:
+        """Put an object there in two parts, the first with so many bytes."""
+        target = {"Bucket": bucket, "Key": key}
+        about = {"Metadata": {"recid": image_id}, "ContentType": "image/jpeg"}
+        upload = {**target, "UploadId": self.s3.create_multipart_upload(**target, **about)["UploadId"]}
+        parts = [
+            {"PartNumber": number, "ETag": self.s3.upload_part(**upload, PartNumber=number, Body=part)["ETag"]}
+            for number, part in enumerate((body[:first], body[first:]), 1)
+        ]
+        return self.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+
+    def source(self, row: ManifestRow, body: bytes, first: int = 0) -> ManifestRow:
+        """The row with its source put there, in parts if the `first` has bytes."""
+        put = partial(self.put_in_parts, first=first) if first else self.put
+        found = put(row.source_bucket, row.source_key, body, image_id=row.image_id)
+        return row._replace(source_etag=found["ETag"].strip('"'), source_size=len(body))
+
+    def plant(self, row: ManifestRow, body: bytes, first: int = 0) -> str:
+        """The version that is put at the destination, in parts if the `first` has bytes."""
+        put = partial(self.put_in_parts, first=first) if first else self.put
+        return put(row.destination_bucket, row.destination_key, body, image_id="planted")["VersionId"]
+
+    def change(self, row: ManifestRow, body: bytes) -> None:
+        """Put something else in the source's place."""
+        self.put(row.source_bucket, row.source_key, body, row.image_id)
+
+    def remove(self, row: ManifestRow, *, marker: bool = False) -> None:
+        """Take the source away, or hide it behind a delete marker."""
+        source = {"Bucket": row.source_bucket, "Key": row.source_key}
+        version = {} if marker else {"VersionId": self.s3.head_object(**source)["VersionId"]}
+        self.s3.delete_object(**source, **version)
+
+
+Maker = Callable[[Builder], Case]
+CHANGE, REMOVE, OCCUPY = "change", "remove", "occupy"
+
+
+def plain(build: Builder) -> Case:
+    body = build.bytes()
+    return case_of(build.source(build.row(), body), body, DONE)
+
+
+def empty(build: Builder) -> Case:
+    return case_of(build.source(build.row(), b""), b"", DONE)
+
+
+def in_parts(build: Builder) -> Case:
+    body = build.bytes() + bytes(PART)
+    return case_of(build.source(build.row(), body, PART), body, DONE)
+
+
+def there_already(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    return case_of(row, body, {"already_present"}, build.plant(row, body))
+
+
+def there_in_parts(build: Builder) -> Case:
+    body = build.bytes() + bytes(PART)
+    row = build.source(build.row(), body)
+    return case_of(row, body, {"already_present"}, build.plant(row, body, PART))
+
+
+def there_in_other_parts(build: Builder) -> Case:
+    body = build.bytes() + bytes(PART + 5000)
+    row = build.source(build.row(), body, PART)
+    return case_of(row, body, {"already_present"}, build.plant(row, body, PART + 1000))
+
+
+def occupied(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    return case_of(row, body, {"conflict"}, build.plant(row, body + b"!"))
+
+
+def occupied_by_as_many_bytes(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    return case_of(row, body, {"conflict"}, build.plant(row, body[::-1]))
+
+
+def changed(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    build.change(row, body + b"!")
+    return case_of(row, body, {"source_changed"})
+
+
+def changed_to_as_many_bytes(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    build.change(row, body[::-1])
+    return case_of(row, body, {"source_changed"})
+
+
+def changed_but_there(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    build.change(row, body + b"!")
+    return case_of(row, body, {"already_present"}, build.plant(row, body))
+
+
+def gone(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    build.remove(row)
+    return case_of(row, body, {"source_missing"})
+
+
+def gone_behind_a_marker(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    build.remove(row, marker=True)
+    return case_of(row, body, {"source_missing"})
+
+
+def gone_but_there(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    build.remove(row)
+    return case_of(row, body, {"already_present"}, build.plant(row, body))
+
+
+def gone_and_occupied(build: Builder) -> Case:
+    body = build.bytes()
+    row = build.source(build.row(), body)
+    build.remove(row)
+    return case_of(row, body, {"conflict", "source_missing"}, build.plant(row, body[::-1]))
+
+
+def to_be_changed(build: Builder) -> Case:
+    case = plain(build)
+    return replace(case, allowed=case.allowed | {"source_changed"}, fate=CHANGE)
+
+
+def to_be_removed(build: Builder) -> Case:
+    case = plain(build)
+    return replace(case, allowed=case.allowed | {"source_missing"}, fate=REMOVE)
+
+
+def to_be_occupied(build: Builder) -> Case:
+    return replace(plain(build), fate=OCCUPY)
+
+
+LARGE = (in_parts, there_in_parts, there_in_other_parts)
+RESTLESS = (to_be_changed, to_be_removed, to_be_occupied)
+SPECIAL = (
+    empty, there_already, occupied, occupied_by_as_many_bytes, changed, changed_to_as_many_bytes, changed_but_there,
+    gone, gone_behind_a_marker, gone_but_there, gone_and_occupied, *RESTLESS,
+)  # fmt: skip
+
+
+def mixture(objects: int) -> list[Maker]:
+    """The kinds of so many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
+    makers = [*LARGE, *SPECIAL * max(1, objects // 5 // len(SPECIAL))]
+    return makers + [plain] * (objects - len(makers))
+
+
+def case_of(row: ManifestRow, body: bytes, allowed: set[str], planted: str = "") -> Case:
+    """The case of a row whose source has held these bytes."""
+    return Case(row, hashlib.sha256(body).hexdigest(), frozenset(allowed), planted)
+
+
+def new_buckets(s3: Any, chance: random.Random) -> list[str]:
+    """One or two new buckets that keep versions: of the dump and, in every second clinic, of the copies."""
+    buckets = [f"clinic-{uuid.uuid4()}" for _ in range(chance.choice((1, 2)))]
+    for bucket in buckets:
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return buckets
+
+
+def make_clinic(environment: dict[str, str], folder: Path, makers: list[Maker], chance: random.Random) -> Clinic:
+    """A clinic with a row of each of these kinds, in a random order."""
+    s3 = client(environment)
+    buckets = new_buckets(s3, chance)
+    makers = chance.sample(makers, len(makers))
+
+    def make(number: int, maker: Callable[[Builder], Case], seed: int) -> Case:
+        build = Builder(s3, buckets, random.Random(seed))
+        build.number = number
+        return maker(build)
+
+    with ThreadPoolExecutor(8) as pool:
+        seeds = [chance.getrandbits(64) for _ in makers]
+        cases = list(pool.map(make, range(len(makers)), makers, seeds))
+    manifest = folder / "manifest.csv"
+    with manifest.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *(case.row for case in cases)])
+    (folder / "data").mkdir()
+    clinic = Clinic(s3, buckets, DUMP, cases, manifest, environment | {"LINKAGE_DATA": str(folder / "data")})
+    clinic.take_originals()
+    return clinic
+
+
+def move_on(clinic: Clinic, chance: random.Random) -> None:
+    """Time passes in the clinic: sources are changed or removed, destinations occupied where they are still free."""
+    build = Builder(clinic.client, clinic.buckets, chance)
+    for number, case in enumerate(clinic.cases):
+        if case.fate == CHANGE:
+            build.change(case.row, build.bytes())
+        elif case.fate == REMOVE:
+            build.remove(case.row, marker=chance.random() < 0.5)
+        elif case.fate == OCCUPY:
+            clinic.cases[number] = occupy(clinic, case)
+    clinic.take_originals()
+
+
+def occupy(clinic: Clinic, case: Case) -> Case:
+    """The case once somebody has put something at its destination, unless it is copied by then."""
+    at = {"Bucket": case.row.destination_bucket, "Key": case.row.destination_key}
+    try:
+        found = clinic.client.put_object(**at, Body=b"somebody else's", IfNoneMatch="*")
+    except ClientError:
+        return case
+    return replace(case, planted=found["VersionId"], allowed=frozenset({"conflict"}))
+
+
+# --- the runs --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Report:
+    """What was done to a clinic, and what was found wrong."""
+
+    runs: int = 0
+    kills: int = 0
+    stops: int = 0
+    refusals: int = 0
+    torn: int = 0
+    ends: Counter[int] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0
+
+
+@dataclass
+class Driver:
+    """Runs the copier through the proxy, and looks after each run at what it said and wrote down."""
+
+    clinic: Clinic
+    proxy: ChaosProxy
+    engine: str
+    chance: random.Random
+    control: str = ""
+    report: Report = field(default_factory=Report)
+    results: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.results.append(Path(self.clinic.environment["LINKAGE_DATA"]) / "copy_results.csv")
+
+    def run(self, plan: Plan, *arguments: object, path: Path | None = None) -> Done:
+        """One run under a plan, looked at afterwards."""
+        path = path or self.results[0]
+        before = path.read_bytes() if path.exists() else b""
+        ended, done = self.start(plan, "--results", path, *arguments)
+        self.report.runs += 1
+        self.report.faults += done.faults
+        self.report.ends[ended.returncode] += 1
+        after = path.read_bytes() if path.exists() else b""
+        found = [*lost_lines(before, after), *self.wrong_end(ended, done, plan, path)]
+        self.report.wrong += [f"run {self.report.runs} ({describe(plan)}): {sentence}" for sentence in found]
+        return done
+
+    def start(self, plan: Plan, *arguments: object) -> tuple[subprocess.CompletedProcess[str], Done]:
+        """The copier's process under a plan, and what the proxy did to it."""
+        command = [str(self.clinic.manifest), "--engine", self.engine, *map(str, arguments)]
+        environment = self.clinic.environment | {"AWS_ENDPOINT_URL_S3": self.proxy.endpoint}
+        over = threading.Event()
+        helper = threading.Thread(target=self.surprise, args=(over,))
+
+        def begin(pid: int) -> None:
+            self.proxy.begin(replace(plan, pid=pid))
+            if plan.hold_at:
+                helper.start()
+
+        ended = run_copier(command, environment, self.clinic.manifest.parent, begin, control=self.control)
+        over.set()
+        if plan.hold_at:
+            helper.join()
+        return ended, self.proxy.begin(Plan())
+
+    def surprise(self, over: threading.Event) -> None:
+        """Have time pass in the clinic while the proxy holds the requests, or else when the run is over."""
+        while not (over.wait(0.02) or self.proxy.look().held):
+            pass
+        move_on(self.clinic, self.chance)
+        self.proxy.go_on()
+
+    def wrong_end(self, ended: subprocess.CompletedProcess[str], done: Done, plan: Plan, path: Path) -> Iterator[str]:
+        """What is wrong with how a run has ended."""
+        code = ended.returncode
+        if code is None or "Traceback" in ended.stderr:
+            yield f"it ends with {code} and says {ended.stderr[-600:]!r}"
+        if SURNAME in ended.stdout + ended.stderr:
+            yield "it prints a name"
+        if code == -signal.SIGKILL:
+            self.report.kills += 1
+            return  # its last line may be cut off: the next run must set it aside
+        expected = {0, 1}
+        if done.signalled and plan.signal == signal.SIGINT:
+            expected |= {130}
+        if done.faults:
+            expected |= {2}
+        if code not in expected:
+            yield f"it ends with {code} and says {ended.stderr[-300:]!r}"
+        errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+        if len(errors) != (code == 2):
+            yield f"it ends with {code} and says {errors}"
+        self.report.stops += code == 130
+        self.report.refusals += code == 2 and any("refuse" in line for line in errors)
+        lines, wrong = read_lines(path)
+        yield from wrong
+        if code in (0, 1):
+            yield from self.wrong_code(code, lines)
+
+    def wrong_code(self, code: int, lines: list[dict[str, str]]) -> Iterator[str]:
+        """What is wrong with the exit code and lines of a run that has come to its end."""
+        run_id = lines[-1]["run_id"] if lines else ""
+        outcomes = [(line["image_id"], line["outcome"]) for line in lines if line["run_id"] == run_id]
+        if Counter(image_id for image_id, _ in outcomes) != Counter(case.row.image_id for case in self.clinic.cases):
+            yield f"it ends with {code}, but has not one line for each row"
+        elif code != any(outcome not in DONE for _, outcome in outcomes):
+            yield f"it ends with {code}, but its outcomes are {Counter(outcome for _, outcome in outcomes)}"
+        self.report.failed += sum(outcome == "failed" for _, outcome in outcomes)
+
+    def plan(self, **more: Any) -> Plan:
+        """A plan with the usual faults."""
+        return Plan(**{"seed": self.chance.getrandbits(32), "rates": RATES, **more})
+
+    def workers(self) -> tuple[str, int]:
+        """Few requests in flight mostly, so that there is something left to do after a kill."""
+        return "--workers", self.chance.choice(WORKERS)
+
+    def killed(self, at: int) -> None:
+        """A run that is killed at this request: before it, after it, or a moment later; again where it ends before."""
+        kills = self.report.kills
+        for _ in range(3):
+            after, delay = self.chance.choice(((False, 0), (True, 0), (True, self.chance.uniform(0, 0.4))))
+            self.run(self.plan(signal_at=at, signal_after=after, signal_delay=delay), *self.workers())
+            if self.report.kills > kills:
+                return
+
+    def stopped(self, at: int) -> None:
+        """A run that is stopped by Ctrl-C."""
+        self.all_written_down(self.plan(rates=NOT_DONE, signal=signal.SIGINT, signal_at=at))
+
+    def refused(self, at: int) -> None:
+        """A run whose credentials expire."""
+        self.all_written_down(self.plan(rates=NOT_DONE, expire_from=at))
+
+    def all_written_down(self, plan: Plan) -> None:
+        """A run that gets the answer to every copy that is made: it must write them all down, however it ends."""
+        while self.proxy.look().busy:
+            time.sleep(0.01)
+        before = self.unrecorded()
+        self.run(plan, "--workers", 32)
+        if missing := self.unrecorded() - before:
+            self.report.wrong.append(f"{describe(plan)}: {len(missing)} copies that were made are not written down")
+
+    def unrecorded(self) -> set[str]:
+        """The copies that no line of the results tells of, as far as the answer to the copy proves them."""
+        told = {line["image_id"] for line in read_lines(self.results[0])[0] if line["outcome"] in DONE}
+        there = {version.key for version in versions(self.clinic.client, self.clinic.buckets[-1], "patients/")}
+        return {
+            case.row.image_id
+            for case in self.clinic.cases
+            if case.row.destination_key in there and not case.planted and "-" not in case.row.source_etag
+        } - told
+
+    def surprised(self, at: int) -> None:
+        """A run in the midst of which time passes in the clinic, and which is killed a little later."""
+        self.run(self.plan(hold_at=at, signal_at=at + self.chance.randrange(5, 60)), "--workers", 64)
+
+    def tear(self) -> None:
+        """Cut the results off in their last line, or in one more, as a power cut might; then go on."""
+        path = self.results[0]
+        content = path.read_bytes()
+        last = content[content.rstrip(b"\n").rfind(b"\n") + 1 :]
+        whole = content if self.chance.random() < 0.5 else content[: -len(last)]
+        torn = last[: self.chance.randrange(1, len(last))]
+        path.write_bytes(whole + torn)
+        self.run(self.plan(rates={COPY: RATES[COPY]}), *self.workers())
+        self.report.torn += 1
+        aside = path.with_name(f"{path.name}.torn")
+        if not (aside.exists() and aside.read_bytes().endswith(torn + b"\n")):
+            self.report.wrong.append("a torn last line is not set aside")
+
+    def lost_results(self) -> None:
+        """A run that knows nothing of the ones before: each object is looked at again."""
+        path = self.results[0].with_name(f"lost-{len(self.results)}.csv")
+        self.results.append(path)
+        self.run(self.plan(), path=path)
+
+    def judge(self) -> None:
+        """What the oracle says now, after a run without faults."""
+        self.report.wrong += violations(self.clinic, [*self.results[1:], self.results[0]])
+
+    def audit(self) -> None:
+        """`--verify` must find what the last run says, and write nothing."""
+        before = self.results[0].read_bytes()
+        ended, done = self.start(Plan(), "--verify", "--results", self.results[0])
+        newest = {line["image_id"]: line["outcome"] for line in read_lines(self.results[0])[0]}
+        expected = int(any(outcome not in DONE for outcome in newest.values()))
+        if ended.returncode != expected or done.requests[COPY] or done.requests[PUT]:
+            self.report.wrong.append(f"--verify ends with {ended.returncode}, not {expected}: {ended.stderr[-300:]!r}")
+        if self.results[0].read_bytes() != before:
+            self.report.wrong.append("--verify writes to the results")
+
+
+def describe(plan: Plan) -> str:
+    """A plan in few words."""
+    if plan.expire_from:
+        return f"credentials expired from request {plan.expire_from}"
+    if plan.hold_at:
+        return f"surprise at request {plan.hold_at}"
+    if plan.signal_at:
+        when = f"{'after' if plan.signal_after else 'before'} request {plan.signal_at}"
+        return f"{signal.Signals(plan.signal).name} {when} and {plan.signal_delay:.2f} s"
+    return "faults" if plan.rates or plan.faults else "no faults"
+
+
+def torment(driver: Driver, *, kills: int, faults: int, first_step: int, stops: int = 2) -> Report:
+    """Kill, stop and refuse runs, with other faults all the while; then let the last ones come to their ends.
+
+    Half of the kills are at the requests from `first_step` on, one after the other.
+    """
+    started = time.monotonic()
+    chance, report, objects = driver.chance, driver.report, len(driver.clinic.cases)
+    share = max(20, 2 * objects // max(1, kills))
+    steps = [partial(driver.killed, first_step + number) for number in range(kills // 2)]
+    steps += [partial(driver.killed, chance.randrange(12, 12 + share)) for _ in range(kills - kills // 2)]
+    for _ in range(stops):
+        steps += [partial(kind, chance.randrange(14, 14 + share)) for kind in (driver.stopped, driver.refused)]
+    chance.shuffle(steps)
+    steps.insert(chance.randrange(2), partial(driver.surprised, chance.randrange(14, 24)))
+    for step in steps:
+        step()
+    driver.run(driver.plan())
+    driver.tear()
+    while report.kills < kills and report.runs < 5 * kills:
+        driver.killed(chance.randrange(1, 11))
+    rounds = 0
+    while report.faults.total() < faults and rounds < 10:
+        driver.lost_results()
+        rounds += 1
+    driver.run(Plan())
+    driver.audit()
+    driver.judge()
+    report.seconds = time.monotonic() - started
+    return report
+
+
+# --- the gate --------------------------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Torment a clinic for each seed, on each engine; 1 where anything is wrong, or too little was tried."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", choices=ENGINES, action="append", help="default: both")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--objects", type=int, default=200, help="in each clinic")
+    parser.add_argument("--kills", type=int, default=10, help="in each clinic")
+    parser.add_argument("--faults", type=int, default=210, help="in each clinic, at least")
+    options = parser.parse_args()
+    log = PROJECT_ROOT / "target" / "copy_faults.log"
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    passed = True
+    print("engine  seed  runs kills  ^C   2  faults  failed  secs  wrong")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        s3_server(Path(name) / "seaweedfs") as environment,
+        chaos_proxy(environment["AWS_ENDPOINT_URL_S3"], log) as proxy,
+    ):
+        for engine in options.engine or ENGINES:
+            together = torment_all(options, engine, environment, proxy, Path(name))
+            tell(engine, "all", together)
+            print(f"  {dict(sorted(together.faults.items()))}", flush=True)
+            wanted = options.kills * options.seeds, options.faults * options.seeds
+            if together.kills < wanted[0] or together.faults.total() < wanted[1]:
+                together.wrong.append("too few kills or faults")
+                print("  too few kills or faults to say that nothing can go wrong")
+            passed &= not together.wrong
+    return int(not passed)
+
+
+def torment_all(
+    options: argparse.Namespace, engine: str, environment: dict[str, str], proxy: ChaosProxy, parent: Path
+) -> Report:
+    """Torment a clinic for each seed; the reports together."""
+    reports = []
+    for index in range(options.seeds):
+        seed = options.first_seed + index
+        folder = parent / f"{engine}-{seed}"
+        folder.mkdir()
+        chance = random.Random(seed)
+        driver = Driver(make_clinic(environment, folder, mixture(options.objects), chance), proxy, engine, chance)
+        first_step = 1 + index * (options.kills // 2)
+        reports.append(torment(driver, kills=options.kills, faults=options.faults, first_step=first_step))
+        tell(engine, str(seed), driver.report)
+        for sentence in driver.report.wrong[:20]:
+            print(f"    {sentence}", flush=True)
+    return add(reports)
+
+
+def add(reports: list[Report]) -> Report:
+    """All reports as one."""
+    names = Report.__dataclass_fields__
+    return Report(
+        **{
+            name: sum((getattr(one, name) for one in reports), start=type(getattr(reports[0], name))())
+            for name in names
+        }
+    )
+
+
+def tell(engine: str, seed: str, report: Report) -> None:
+    """One line of the table, and what is wrong."""
+    print(
+        f"{engine:7}{seed:>5}{report.runs:6}{report.kills:6}{report.stops:4}{report.ends[2]:4}"
+        f"{report.faults.total():8}{report.failed:8}{report.seconds:6.0f}  {len(report.wrong)}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""Before the first copy: a store that would overwrite is refused, and so are missing rights."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from copy_objects import main
+from linkage.copying import canary
+from linkage.settings import project_var
+from sandbox.s3_server import client_environment
+from tests.support.answering_proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
+from tests.support.copying import (
+    DUMP,
+    body,
+    count_versions,
+    objects,
+    only_line,
+    picture,
+    pictures,
+    results,
+    row_of,
+    upload,
+    write_manifest,
+)
+from tests.support.servers import S3
+
+CANARY_KEY = "patients/image-linkage-canary"
+ENGINES = pytest.mark.parametrize("engine", ["crt", "boto3"])
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(canary, "PAUSES", (0.01, 0.02, 0.04, 0.08))
+
+
+def keep_versions(s3: S3, bucket: str = "") -> None:
+    s3.client.put_bucket_versioning(Bucket=bucket or s3.bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+# --- a store that would overwrite ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[dict[str, str]]:
+    """The environment of clients of moto, which ignores the conditions of a copy."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield client_environment(f"http://{host}:{port}", "key", "secret")
+    server.stop()
+
+
+@ENGINES
+def test_moto_is_refused_with_nothing_of_the_manifest_copied(moto, tmp_path, run_here, engine):
+    client = boto3.client(
+        "s3",
+        endpoint_url=moto["AWS_ENDPOINT_URL_S3"],
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+    store = S3(client, "", {**moto, "LINKAGE_DATA": str(tmp_path / "data")})
+    store = S3(client, store.new_bucket(), store.environment)
+    keep_versions(store)
+    rows = pictures(store, 3)
+    before = objects(store, DUMP)
+    run = run_here(main, write_manifest(tmp_path, rows), "--engine", engine, environment=store.environment)
+    assert "ignores If-None-Match, so that copies could overwrite" in only_line(run)
+    assert set(objects(store, "patients/")) == {CANARY_KEY}
+    assert objects(store, DUMP) == before
+    assert set(count_versions(store, DUMP).values()) == {1}
+    assert results(store) == []
+
+
+@ENGINES
+@pytest.mark.parametrize("condition", ["If-None-Match", "x-amz-copy-source-if-match"])
+def test_a_store_that_lacks_one_condition_is_refused(s3, proxy, copy_here, engine, condition):
+    """The real server, which gets every copy without this condition."""
+    rows = pictures(s3, 2)
+    before = objects(s3, DUMP)
+    proxy.translate = lambda headers: "x-amz-copy-source" in headers and headers.pop(condition.lower(), None)
+    run = copy_here(proxy, rows, "--engine", engine)
+    assert f"ignores {condition}, so that copies could overwrite or mix up images" in only_line(run)
+    assert set(objects(s3, "patients/")) == {CANARY_KEY}
+    assert objects(s3, DUMP) == before
+
+
+@ENGINES
+def test_a_store_that_does_not_know_conditional_copies_is_refused(s3, proxy, copy_here, engine):
+    proxy.rule = lambda request: error(501, "NotImplemented") if request.kind == COPY else None
+    run = copy_here(proxy, pictures(s3, 2), "--engine", engine)
+    assert "answered NotImplemented to a copy with If-None-Match" in only_line(run)
+    assert set(objects(s3, "patients/")) == {CANARY_KEY}
+
+
+def test_every_destination_bucket_is_tried(s3, proxy, copy_here):
+    first, second = sorted([s3.new_bucket(), s3.new_bucket()])
+    rows = [
+        row._replace(destination_bucket=bucket) for row, bucket in zip(pictures(s3, 2), [first, second], strict=True)
+    ]
+    proxy.translate = lambda headers: second in headers.get("x-amz-copy-source", "") and headers.pop("if-none-match")
+    assert f"the bucket '{second}' ignores If-None-Match" in only_line(copy_here(proxy, rows))
+    assert not proxy.copies
+    proxy.translate = None
+    assert copy_here(proxy, rows).returncode == 0
+    assert body(s3, CANARY_KEY, first) == body(s3, CANARY_KEY, second) == canary.CANARY
+    assert set(objects(s3)) == {row.source_key for row in rows}
+
+
+# --- the canary itself -----------------------------------------------------------------------------------------------
+
+
+@ENGINES
+def test_the_canary_is_written_once_and_stays(s3, proxy, copy_here, engine):
+    keep_versions(s3)
+    rows = pictures(s3, 2)
+    for _ in range(3):
+        assert copy_here(proxy, rows, "--engine", engine).returncode == 0
+    assert count_versions(s3, "") == {CANARY_KEY: 1} | {key: 1 for row in rows for key in row[2:7:4]}
+    assert body(s3, CANARY_KEY) == canary.CANARY
+    assert not count_versions(s3, f"{DUMP}image-linkage")
+
+
+def test_what_somebody_else_has_put_at_the_canarys_key_is_left_there(s3, proxy, copy_here):
+    upload(s3, CANARY_KEY, b"somebody else's")
+    before = objects(s3)
+    run = copy_here(proxy, [row_of(s3, f"{DUMP}1.jpg", "patients/1.jpg", "0" * 32, 9)])
+    assert "is not what image-linkage has put there; move that object elsewhere" in only_line(run)
+    assert objects(s3) == before
+    assert not [request for request in proxy.seen if request.kind == COPY]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_manifest_that_names_the_canary_does_not_get_it(s3, proxy, copy_here, known):
+    if known:
+        assert copy_here(proxy, [picture(s3, 2)]).returncode == 0
+    row = picture(s3, 1)._replace(destination_key=CANARY_KEY)
+    assert copy_here(proxy, [row]).returncode == 1
+    assert [result["outcome"] for result in results(s3)][-1] == "conflict"
+    assert body(s3, CANARY_KEY) == canary.CANARY
+
+
+def test_the_canary_never_lies_in_the_dump(s3, proxy, copy_here):
+    source = "patients/older/1.jpg"
+    row = row_of(s3, "patients/1.jpg", "copies/1.jpg", upload(s3, "patients/1.jpg"), 9)
+    nested = row_of(s3, source, "copies/2.jpg", upload(s3, source), 9)
+    copy_here(proxy, [row, nested])
+    assert set(objects(s3, "patients/")) == {row.source_key, source}
+
+
+def test_the_canary_lies_where_the_copies_do(monkeypatch):
+    assert canary.canary_key() == CANARY_KEY
+    for template, key in [
+        ("{patient_id}/{recid}.jpg", "image-linkage-canary"),
+        ("a/b/x-{recid}.jpg", "a/b/image-linkage-canary"),
+        ("a.jpg", "image-linkage-canary"),
+    ]:
+        monkeypatch.setattr(canary, "project_var", {"destination_key_template": template}.get)
+        assert canary.canary_key() == key
+    assert not CANARY_KEY.startswith(project_var("source_prefix"))
+
+
+def test_a_dry_run_tries_nothing(s3, proxy, copy_here):
+    assert copy_here(proxy, pictures(s3, 2), "--dry-run").returncode == 0
+    assert {request.method for request in proxy.seen} == {"GET", "HEAD"}
+    assert not objects(s3, "patients/")
+
+
+# --- rights ----------------------------------------------------------------------------------------------------------
+
+NEEDED = {
+    "HeadBucket": lambda request: request.kind == BUCKET,
+    "PutObject": lambda request: request.kind == PUT,
+    "CopyObject": lambda request: request.kind == COPY,
+    "GetObject of the canary": lambda request: request.kind == GET and request.key == CANARY_KEY,
+    "HeadObject of the canary": lambda request: request.kind == HEAD and request.key == CANARY_KEY,
+    "GetObject of a source": lambda request: request.kind == GET and request.key.startswith(DUMP),
+    "GetObjectTagging of a source": lambda request: request.kind == TAGS and request.key.startswith(DUMP),
+    "ListBucket of the sources": lambda request: request.query.get("prefix") == [DUMP],
+    "ListBucket of the destinations": lambda request: "patients/" in request.query.get("prefix", [""])[0],
+}
+
+
+@pytest.mark.parametrize("right", NEEDED)
+def test_a_right_that_is_missing_is_one_line_before_anything_is_copied(s3, proxy, copy_here, right):
+    rows = pictures(s3, 2)
+    asked: list[Any] = []
+
+    def refuse(request):
+        if NEEDED[right](request):
+            asked.append(request)
+            return error(403, "AccessDenied")
+        return None
+
+    proxy.rule = refuse
+    line = only_line(copy_here(proxy, rows))
+    assert asked
+    assert s3.bucket in line
+    assert "AccessDenied" in line or "(403)" in line
+    assert not proxy.copies
+    assert right == "HeadBucket" or results(s3) == []
+
+
+def test_trouble_with_one_source_is_its_rows_alone(s3, proxy, copy_here):
+    """The first row's source, at which the rights are tried, has been archived."""
+    rows = pictures(s3, 3)
+    proxy.rule = answering(error(403, "InvalidObjectState"), GET, TAGS, key=rows[0].source_key)
+    assert copy_here(proxy, rows).returncode == 0
+
+
+@ENGINES
+def test_passing_trouble_before_the_first_copy_is_waited_out(s3, proxy, copy_here, engine):
+    failed: set[tuple[str, str]] = set()
+
+    def fail_once(request):
+        which = (request.kind, request.path)
+        if which in failed or time.monotonic() - request.at > 9:
+            return None
+        failed.add(which)
+        return error(503, "SlowDown")
+
+    proxy.rule = fail_once
+    rows = pictures(s3, 2)
+    assert copy_here(proxy, rows, "--engine", engine).returncode == 0
+    assert {kind for kind, _ in failed} == {BUCKET, PUT, GET, TAGS, HEAD, LIST, COPY}
+    assert [result["outcome"] for result in results(s3)] == ["copied", "copied"]
+
+
+@ENGINES
+def test_a_store_that_never_answers_to_the_canary_is_refused(s3, proxy, copy_here, engine):
+    proxy.rule = lambda request: error(503, "SlowDown") if request.kind == COPY else None
+    line = only_line(copy_here(proxy, pictures(s3, 1), "--engine", engine))
+    assert "SlowDown" in line
+    assert len([request for request in proxy.seen if request.kind == COPY]) == len(canary.PAUSES) + 1

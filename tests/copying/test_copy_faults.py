@@ -1,0 +1,234 @@
+"""Copying where anything may go wrong: nothing is lost, doubled, overwritten, or told otherwise than it is."""
+
+import csv
+import random
+from functools import partial
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+import copy_objects
+from linkage.copying import run as copy_run
+from linkage.copying.canary import canary_key
+from linkage.s3 import copy_crt
+from sandbox.s3_server import client
+from tests.copying.copy_faults import (
+    ENGINES,
+    RESTLESS,
+    SPECIAL,
+    Driver,
+    changed,
+    empty,
+    gone,
+    make_clinic,
+    mixture,
+    occupied,
+    plain,
+    there_already,
+    torment,
+)
+from tests.support.chaos_proxy import ANSWERED, COPY, ERROR_AFTER, HANG, LOST_ANSWER, Plan, chaos_proxy
+from tests.support.copier_process import CONTROLS, HURRIES
+from tests.support.copy_oracle import DONE, read_lines, versions, violations
+
+TWELVE = [*[plain] * 7, empty, there_already, occupied, changed, gone]
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_environment, tmp_path_factory):
+    with chaos_proxy(s3_environment["AWS_ENDPOINT_URL_S3"], tmp_path_factory.mktemp("chaos") / "faults.log") as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def clinic(s3_environment, tmp_path):
+    return partial(make_clinic, s3_environment, tmp_path)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whatever_befalls_the_runs_every_object_is_there_once_and_told_as_it_is(clinic, proxy, engine):
+    chance = random.Random(f"small {engine}")
+    driver = Driver(clinic([*mixture(38), *RESTLESS], chance), proxy, engine, chance, HURRIES)
+    report = torment(driver, kills=4, faults=50, first_step=6, stops=1)
+    assert not report.wrong
+    assert report.kills >= 4
+    assert report.faults.total() >= 50
+
+
+# --- the n-th call ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("fault", ["slow down", LOST_ANSWER])
+def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monkeypatch, engine, fault):
+    monkeypatch.setattr(copy_run, "PAUSES", (0.01, *copy_run.PAUSES))
+    clinic = clinic(TWELVE, random.Random(1))
+    results = clinic.manifest.parent / "copy_results.csv"
+    environment = clinic.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    arguments = (clinic.manifest, f"--engine={engine}", "--workers=4", f"--results={results}")
+
+    def run(plan):
+        proxy.begin(plan)
+        ended = run_here(copy_objects.main, *arguments, environment=environment)
+        return ended, proxy.begin(Plan())
+
+    number = 0
+    while True:
+        ended, done = run(Plan(faults={number: fault}))
+        if ended.returncode == 2:
+            assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1, ended
+            ended, _ = run(Plan())
+        assert (ended.returncode, ended.stderr) == (1, ""), number
+        assert violations(clinic, [results]) == [], number
+        if number and not done.faults:
+            break
+        clear(clinic, results)
+        number += 1
+    assert number > 20
+
+
+def clear(clinic, results):
+    """Take away what the runs have made."""
+    results.unlink()
+    planted = {case.planted for case in clinic.cases}
+    for bucket in clinic.buckets:
+        made = [
+            {"Key": found.key, "VersionId": found.version}
+            for found in versions(clinic.client, bucket, "patients/")
+            if found.version not in planted
+        ]
+        if made:
+            clinic.client.delete_objects(Bucket=bucket, Delete={"Objects": made, "Quiet": True})
+
+
+def test_the_crt_is_not_left_waiting_for_an_answer_that_never_comes(clinic, proxy, run_here, monkeypatch):
+    monkeypatch.setattr(copy_crt, "TIMEOUT", 0.5)
+    clinic = clinic([plain] * 4, random.Random(1))
+    environment = clinic.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    proxy.begin(Plan(rates={COPY: {HANG: 0.5}}, seed=3, hang_seconds=60))
+    run = run_here(copy_objects.main, clinic.manifest, environment=environment)
+    done = proxy.begin(Plan())
+    assert done.faults[f"{COPY} {HANG}"] > 0
+    assert (run.returncode, run.stderr) == (0, "")
+    assert violations(clinic, [clinic.manifest.parent / "data" / "copy_results.csv"]) == []
+
+
+# --- what the harness itself is worth --------------------------------------------------------------------------------
+
+FOUND = {
+    HURRIES: "",
+    "overwrites": "was written 2 times",
+    "takes any source": "the destination holds other bytes than the manifest's source",
+    "lies": "is said to be copied, but nothing is at its destination",
+    "moves": "originals are gone or changed",
+    "forgets": "lines of the results are lost or changed",
+    "omits": "has no outcome",
+    "gives up": "is said to be failed, but it was given up too early",
+}
+
+
+def test_every_control_has_its_finding():
+    assert FOUND.keys() == CONTROLS.keys()
+
+
+@pytest.mark.parametrize("control", FOUND)
+def test_a_copier_without_one_of_its_safeguards_is_found_out_and_the_real_one_is_not(clinic, proxy, control):
+    chance = random.Random(f"control {control}")
+    driver = Driver(clinic([*SPECIAL, *RESTLESS, *[plain] * 6], chance), proxy, "crt", chance, control)
+    # The listings are over by request 12, and the copies have begun.
+    driver.run(Plan(rates={COPY: {LOST_ANSWER: 0.4, "slow down": 0.1}}, seed=1, hold_at=12))
+    driver.run(Plan())
+    driver.judge()
+    if control == HURRIES:
+        assert not driver.report.wrong
+    else:
+        assert any(FOUND[control] in sentence for sentence in driver.report.wrong), driver.report.wrong
+
+
+def test_the_oracle_finds_whatever_is_tampered_with(clinic, proxy):
+    chance = random.Random(5)
+    driver = Driver(clinic([*[plain] * 12, occupied, there_already, gone], chance), proxy, "crt", chance)
+    driver.run(Plan())
+    clinic, (path,) = driver.clinic, driver.results
+    assert violations(clinic, [path]) == []
+    for tamper, sentence in tamperings(clinic, path):
+        before = violations(clinic, [path])
+        tamper()
+        assert [new for new in violations(clinic, [path]) if new not in before and sentence in new], sentence
+
+
+def tamperings(clinic, path: Path):
+    """What to do to the store and the results, and what must then be found; each with a row of its own."""
+    bucket, copies = clinic.buckets[0], clinic.buckets[-1]
+    put, delete = clinic.client.put_object, clinic.client.delete_object
+    rows = iter([case.row for case in clinic.cases if case.allowed == DONE])
+    there, other = (
+        next(case for case in clinic.cases if case.planted and case.allowed == {outcome})
+        for outcome in ("already_present", "conflict")
+    )
+    gone_row = next(case.row for case in clinic.cases if case.allowed == {"source_missing"})
+
+    def edit(row, **values):
+        lines, _ = read_lines(path)
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, lines[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({**line, **(values if line["image_id"] == row.image_id else {})} for line in lines)
+
+    def omit(row):
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if row.image_id not in line))
+
+    def repeat(row):
+        path.write_text(path.read_text() + next(x for x in path.read_text().splitlines(True) if row.image_id in x))
+
+    def overwrite_unseen(row):
+        """Put something there as the only version."""
+        at = {"Bucket": row.destination_bucket, "Key": row.destination_key}
+        delete(**at, VersionId=clinic.client.head_object(**at)["VersionId"])
+        put(**at, Body=b"?")
+
+    yield partial(put, Bucket=bucket, Key=next(rows).source_key, Body=b"!"), "originals have another version"
+    yield partial(delete, Bucket=bucket, Key=next(rows).source_key), "originals are gone or changed"
+    yield partial(put, Bucket=copies, Key="patients/new.jpg", Body=b"!"), "nobody asked for"
+    yield partial(put, Bucket=copies, Key=next(rows).destination_key, Body=b"!"), "was written 2 times"
+    yield partial(delete, Bucket=copies, Key=next(rows).destination_key), "nothing is at its destination"
+    yield partial(overwrite_unseen, next(rows)), "the destination holds other bytes"
+    yield partial(overwrite_unseen, other.row), "is another version now"
+    yield (
+        partial(delete, Bucket=copies, Key=there.row.destination_key, VersionId=there.planted),
+        "was there and is gone",
+    )
+    yield partial(put, Bucket=copies, Key=canary_key(), Body=b"!"), "the canary was written 2 times"
+    yield partial(edit, next(rows), outcome="conflict"), "nothing else is at its destination"
+    yield partial(edit, next(rows), outcome="failed", error="SlowDown"), "given up too early"
+    yield partial(edit, next(rows), destination_etag="0" * 32), "with another etag"
+    yield partial(edit, next(rows), source_key="another"), "is not about its row"
+    yield partial(edit, gone_row, outcome="source_changed"), "that cannot be"
+    yield partial(omit, row := next(rows)), f"{row.image_id} has no outcome"
+    yield partial(repeat, next(rows)), "is said to be copied 2 times"
+    yield lambda: path.write_bytes(path.read_bytes()[:-3]), "cut off"
+
+
+@pytest.mark.parametrize("fault", [*ANSWERED, LOST_ANSWER, ERROR_AFTER, "reset before", "half an answer"])
+def test_the_proxy_does_a_request_or_not_as_its_fault_says(s3, proxy, fault):
+    s3.client.put_object(Bucket=s3.bucket, Key="source", Body=b"a picture")
+    patient = client(s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint})
+    impatient = boto3.client(
+        "s3", endpoint_url=proxy.endpoint, config=Config(retries={"total_max_attempts": 1}), **keys(s3)
+    )
+    proxy.begin(Plan(rates={COPY: {fault: 1}}))
+    with pytest.raises((ClientError, BotoCoreError, ResponseParserError)):
+        impatient.copy_object(Bucket=s3.bucket, Key="copy", CopySource={"Bucket": s3.bucket, "Key": "source"})
+    assert proxy.begin(Plan()).faults == {f"{COPY} {fault}": 1}
+    listed = patient.list_objects_v2(Bucket=s3.bucket)["Contents"]
+    is_done = fault in (LOST_ANSWER, ERROR_AFTER, "half an answer")
+    assert [found["Key"] for found in listed] == ["copy", "source"][not is_done :]
+
+
+def keys(s3):
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    return {name.lower(): s3.environment[name] for name in names} | {"region_name": s3.environment["AWS_REGION"]}

@@ -1,0 +1,72 @@
+"""The least-privilege policy in the docs: what a run asks of S3 is allowed, and nothing else is."""
+
+import json
+import re
+from fnmatch import fnmatchcase
+
+import pytest
+
+from copy_objects import main
+from linkage.paths import PROJECT_ROOT
+from tests.support.answering_proxy import BUCKET, COPY, LIST, PUT, TAGS, Request, answering_proxy
+from tests.support.copying import hindered, pictures, write_manifest
+
+PAGE = PROJECT_ROOT / "docs" / "copying.md"
+
+
+def statements(bucket: str) -> list[dict]:
+    (policy,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return json.loads(policy.replace("CLINIC-BUCKET", bucket))["Statement"]
+
+
+def matches(patterns: str | list[str], text: str) -> bool:
+    return any(fnmatchcase(text, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns))
+
+
+def effects(policy: list[dict], action: str, resource: str) -> set[str]:
+    return {
+        statement["Effect"]
+        for statement in policy
+        if matches(statement["Action"], action) and matches(statement["Resource"], f"arn:aws:s3:::{resource}")
+    }
+
+
+def demands(request: Request) -> set[tuple[str, str]]:
+    """The actions, each with its resource, for which AWS asks for rights where it gets this request."""
+    if request.kind in (BUCKET, LIST):
+        return {("s3:ListBucket", request.bucket)}
+    resource = f"{request.bucket}/{request.key}"
+    if request.kind in (COPY, PUT):
+        return {("s3:PutObject", resource), ("s3:PutObjectTagging", resource)}
+    return {("s3:GetObjectTagging" if request.kind == TAGS else "s3:GetObject", resource)}
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run_here, engine):
+    manifest = write_manifest(tmp_path, [*pictures(s3, 3), *hindered(s3).values()])
+    with answering_proxy(s3.environment) as proxy:
+        environment = s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+        for arguments in (["--dry-run"], [], [], ["--verify"]):
+            run_here(main, manifest, f"--engine={engine}", *arguments, environment=environment)
+    asked = set().union(*(demands(request) for request in proxy.seen))
+    assert {action for action, _ in asked} == {
+        "s3:ListBucket", "s3:GetObject", "s3:GetObjectTagging", "s3:PutObject", "s3:PutObjectTagging",
+    }  # fmt: skip
+    policy = statements(s3.bucket)
+    assert {(action, resource) for action, resource in asked if effects(policy, action, resource) != {"Allow"}} == set()
+
+
+@pytest.mark.parametrize(
+    ("action", "key"),
+    [
+        ("s3:DeleteObject", "filemaker-import/images-bulk-dump/1.jpg"),
+        ("s3:DeleteObject", "patients/p/images/b/1.jpg"),
+        ("s3:DeleteObjectVersion", "patients/p/images/b/1.jpg"),
+        ("s3:DeleteObjectTagging", "filemaker-import/images-bulk-dump/1.jpg"),
+        ("s3:PutObject", "filemaker-import/images-bulk-dump/1.jpg"),
+        ("s3:PutObjectTagging", "filemaker-import/images-bulk-dump/1.jpg"),
+        ("s3:PutObjectAcl", "filemaker-import/images-bulk-dump/1.jpg"),
+    ],
+)
+def test_what_would_harm_an_image_is_denied_whatever_else_is_allowed(action, key):
+    assert "Deny" in effects(statements("clinic"), action, f"clinic/{key}")

@@ -1,0 +1,472 @@
+"""What is there is found from listings and earlier results, and never believed where these do not tell."""
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_plus
+from xml.sax.saxutils import escape
+
+import pytest
+
+from linkage.copying import resume
+from linkage.copying.results import COLUMNS
+from linkage.errors import UnusableInput
+from linkage.s3.clients import patient_client
+from linkage.s3.listing import list_objects
+from tests.support.answering_proxy import COPY, GET, HEAD, LIST, AnsweringProxy, Reply
+from tests.support.copying import (
+    DUMP,
+    MIB,
+    body,
+    objects,
+    only_line,
+    picture,
+    pictures,
+    results,
+    row_of,
+    upload,
+    upload_in_parts,
+)
+from tests.support.servers import S3
+
+
+def outcomes(s3: S3) -> dict[str, str]:
+    """Destination → outcome of its newest line."""
+    return {result["destination_key"]: result["outcome"] for result in results(s3)}
+
+
+def edit_results(s3: S3, change) -> None:
+    """Have the lines of the results file be what `change(lines)` gives."""
+    path = Path(s3.environment["LINKAGE_DATA"]) / "copy_results.csv"
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(change(lines))
+
+
+def without_contents(page: bytes, keep) -> bytes:
+    """A page of a listing without the entries that `keep(number)` does not want."""
+    numbers = iter(range(10_000))
+    return re.sub(
+        rb"<Contents>.*?</Contents>", lambda found: found[0] if keep(next(numbers)) else b"", page, flags=re.DOTALL
+    )
+
+
+# --- what need not be asked ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_a_run_over_a_finished_manifest_asks_for_no_object_and_copies_none(s3, proxy, copy_here, engine):
+    rows = pictures(s3, 30)
+    assert copy_here(proxy, rows, "--engine", engine).returncode == 0
+    assert proxy.counted() == {COPY: 30}
+    before = objects(s3)
+    proxy.seen.clear()
+    run = copy_here(proxy, rows, "--engine", engine)
+    assert run.returncode == 0
+    assert run.stdout.startswith("copied 0   already present 30 ")
+    assert not proxy.counted()
+    assert len(proxy.seen) <= 10
+    assert COPY not in {request.kind for request in proxy.seen}  # not even the canary
+    assert objects(s3) == before
+    first, second = results(s3)[:30], results(s3)[30:]
+    assert {(line["outcome"], line["attempts"]) for line in first} == {("copied", "1")}
+    assert {(line["outcome"], line["attempts"], line["error"]) for line in second} == {("already_present", "0", "")}
+    assert Counter((line["image_id"], line["destination_etag"]) for line in first) == Counter(
+        (line["image_id"], line["destination_etag"]) for line in second
+    )
+
+
+def test_only_the_rest_is_copied_and_a_dry_run_says_so_without_asking(s3, proxy, copy_here):
+    rows = pictures(s3, 9)
+    copy_here(proxy, rows, "--limit", 4)
+    proxy.seen.clear()
+    assert copy_here(proxy, rows, "--dry-run").stdout.startswith("Would copy 5   already present 4 ")
+    assert not proxy.counted()
+    assert copy_here(proxy, rows).stdout.startswith("copied 5   already present 4 ")
+    assert proxy.counted() == {COPY: 5}
+    assert sorted(proxy.copies) == sorted(row.destination_key for row in rows[4:])
+
+
+def test_without_the_results_what_is_listed_is_looked_at_and_not_copied(s3, proxy, copy_here):
+    rows = pictures(s3, 5)
+    copy_here(proxy, rows)
+    (Path(s3.environment["LINKAGE_DATA"]) / "copy_results.csv").unlink()
+    proxy.seen.clear()
+    assert copy_here(proxy, rows).stdout.startswith("copied 0   already present 5 ")
+    assert not proxy.copies
+    assert proxy.counted()[HEAD] == 5
+    proxy.seen.clear()
+    assert copy_here(proxy, rows).returncode == 0
+    assert not proxy.counted(), "what was looked at once is known"
+
+
+def test_keys_of_any_characters_are_known_from_listings(s3, proxy, copy_here):
+    names = ["a b.jpg", "a+b.jpg", "a%20b.jpg", "100%.jpg", "%2B.jpg", "ü é 日本.jpg", "a&amp;b<c>'\".jpg", "x\ty\nz"]
+    rows = [
+        row_of(s3, f"{DUMP}{name}", f"patients/{name}", upload(s3, f"{DUMP}{name}", name.encode()), len(name.encode()))
+        for name in names
+    ]
+    assert copy_here(proxy, rows).returncode == 0
+    assert proxy.counted() == {COPY: len(rows)}
+    proxy.seen.clear()
+    assert copy_here(proxy, rows).stdout.startswith(f"copied 0   already present {len(rows)} ")
+    assert not proxy.counted()
+
+
+# --- what earlier results do not prove -------------------------------------------------------------------------------
+
+
+def test_what_has_happened_to_a_copy_since_is_seen(s3, proxy, copy_here):
+    other, same_size, removed, rewritten, kept = rows = pictures(s3, 5)
+    copy_here(proxy, rows)
+    upload(s3, other.destination_key, b"something of another size")
+    upload(s3, same_size.destination_key, b"PICTURE 2")
+    s3.client.delete_object(Bucket=s3.bucket, Key=removed.destination_key)
+    upload(s3, rewritten.destination_key, b"picture 4")
+    proxy.seen.clear()
+    assert copy_here(proxy, rows).returncode == 1
+    assert outcomes(s3) == {
+        other.destination_key: "conflict",
+        same_size.destination_key: "conflict",
+        removed.destination_key: "copied",
+        rewritten.destination_key: "already_present",
+        kept.destination_key: "already_present",
+    }
+    assert proxy.copies == [removed.destination_key]
+    read = {request.key for request in proxy.seen if request.kind == GET}
+    assert same_size.destination_key in read
+    assert other.destination_key not in read, "its size is enough"
+    assert body(s3, other.destination_key) == b"something of another size"
+    assert body(s3, same_size.destination_key) == b"PICTURE 2"
+
+
+def test_results_about_another_source_are_no_proof(s3, proxy, copy_here):
+    """The dump's object is another one by now, and so is the manifest: what is there is of the old one."""
+    rows = pictures(s3, 2)
+    copy_here(proxy, rows)
+    changed = rows[0]._replace(source_etag=upload(s3, rows[0].source_key, b"PICTURE 1"))
+    moved = rows[1]._replace(source_key=f"{DUMP}99.jpg", source_etag=upload(s3, f"{DUMP}99.jpg", b"PICTURE 2"))
+    assert copy_here(proxy, [changed, moved]).returncode == 1
+    assert set(outcomes(s3).values()) == {"conflict"}
+
+
+FORGERIES: dict[str, Any] = {
+    "of another size": {"size": "8"},
+    "without a size": {"size": ""},
+    "of another source": {"source_key": f"{DUMP}99.jpg"},
+    "of another source etag": {"source_etag": "0" * 32},
+    "of another bucket": {"destination_bucket": "elsewhere"},
+    "of another etag": {"destination_etag": "0" * 32},
+    "not done": {"outcome": "failed"},
+    "in words": {"size": "nine", "recorded_at": "yesterday", "outcome": ""},
+}
+
+
+def test_a_line_of_the_results_that_is_not_about_this_copy_is_no_proof_and_no_error(s3, proxy, copy_here):
+    rows = pictures(s3, len(FORGERIES) + 1)
+    copy_here(proxy, rows)
+    forged = dict(zip((row.destination_key for row in rows), FORGERIES.values(), strict=False))
+    edit_results(s3, lambda lines: [line | forged.get(line["destination_key"], {}) for line in lines])
+    proxy.seen.clear()
+    assert copy_here(proxy, rows).returncode == 0
+    assert {request.key for request in proxy.seen if request.kind == HEAD} >= set(forged), "one was believed"
+    assert proxy.counted() == {HEAD: len(FORGERIES)}
+
+
+def test_the_newest_line_about_a_destination_counts(s3, proxy, copy_here):
+    row = picture(s3, 1)
+    copy_here(proxy, [row])
+    edit_results(s3, lambda lines: [lines[0], lines[0] | {"outcome": "conflict"}])
+    proxy.seen.clear()
+    copy_here(proxy, [row])
+    assert proxy.counted()[HEAD] == 1
+    edit_results(s3, lambda lines: [lines[0] | {"outcome": "conflict"}, *[lines[0]] * 2])
+    proxy.seen.clear()
+    copy_here(proxy, [row])
+    assert not proxy.counted()
+
+
+# --- listings that tell little, or the truth about sources -----------------------------------------------------------
+
+
+def test_sources_that_are_listed_otherwise_are_looked_at_and_not_copied(s3, proxy, copy_here):
+    size, changed, gone, good = rows = pictures(s3, 4)
+    upload(s3, changed.source_key, b"another picture")
+    s3.client.delete_object(Bucket=s3.bucket, Key=gone.source_key)
+    copy_here(proxy, [size._replace(source_size=1), *rows[1:]])
+    assert [(line["outcome"], line["error"]) for line in sorted(results(s3), key=lambda line: line["source_key"])] == [
+        ("failed", "SourceSizeDiffers"),
+        ("source_changed", ""),
+        ("source_missing", ""),
+        ("copied", ""),
+    ]
+    assert proxy.copies == [good.destination_key]
+
+
+@pytest.mark.parametrize("lie", ["lacks every second", "ends too early", "is empty"])
+def test_nothing_wrong_comes_of_a_listing_that_lacks_something(s3, proxy, copy_here, lie):
+    keep = {"lacks every second": lambda n: n % 2, "ends too early": lambda n: n < 3, "is empty": lambda n: False}[lie]
+
+    def cut(request, reply):
+        if request.kind != LIST:
+            return reply
+        return Reply(reply.status, reply.headers, without_contents(reply.body, keep))
+
+    proxy.change = cut
+    rows = pictures(s3, 10)
+    conflict = rows[4]
+    upload(s3, conflict.destination_key, b"somebody else's")
+    there = rows[5]
+    upload(s3, there.destination_key, body(s3, there.source_key))
+    expected = {row.destination_key: "copied" for row in rows}
+    expected |= {conflict.destination_key: "conflict", there.destination_key: "already_present"}
+    copy_here(proxy, rows)
+    assert outcomes(s3) == expected
+    before = objects(s3)
+    copy_here(proxy, rows)
+    assert outcomes(s3) == {
+        key: "conflict" if key == conflict.destination_key else "already_present" for key in expected
+    }
+    assert objects(s3) == before
+
+
+def test_a_listing_of_more_pages_than_worth_it_is_given_up_and_the_rows_are_asked_for(
+    s3, proxy, copy_here, monkeypatch
+):
+    monkeypatch.setattr(resume, "MOST_PAGES", (0, 100))
+    rows = pictures(s3, 6)
+    upload(s3, rows[0].destination_key, b"somebody else's")
+    proxy.seen.clear()
+    dry = copy_here(proxy, rows, "--dry-run")
+    assert dry.stdout.startswith("Would copy 5   already present 0   conflicts 1 ")
+    assert proxy.counted()[HEAD] == 6
+    assert copy_here(proxy, rows).stdout.startswith("copied 5   already present 0   conflicts 1 ")
+    assert sorted(proxy.copies) == sorted(row.destination_key for row in rows[1:])
+    assert copy_here(proxy, rows).stdout.startswith("copied 0   already present 5   conflicts 1 ")
+
+
+# --- etags that tell nothing -----------------------------------------------------------------------------------------
+
+
+def opaque(text: str) -> str:
+    """MD5s as etags that look like some and are none; and the MD5s again."""
+    return re.sub(r"\b[0-9a-f]{32}\b", lambda found: found[0][::-1], text)
+
+
+def hide_md5s(proxy: AnsweringProxy) -> None:
+    """Have the store speak of etags that are no MD5s, in answers and conditions."""
+
+    def translate(headers: dict[str, str]) -> None:
+        for name in ("if-match", "if-none-match", "x-amz-copy-source-if-match"):
+            if name in headers:
+                headers[name] = opaque(headers[name])
+
+    def change(_: Any, reply: Reply) -> Reply:
+        headers = [(name, opaque(value) if name.lower() == "etag" else value) for name, value in reply.headers]
+        content = re.sub(rb"<ETag>.*?</ETag>", lambda found: opaque(found[0].decode()).encode(), reply.body)
+        return Reply(reply.status, [pair for pair in headers if "checksum" not in pair[0].lower()], content)
+
+    proxy.translate, proxy.change = translate, change
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_where_etags_are_no_md5s_copies_are_verified_by_reading_both(s3, proxy, copy_here, engine):
+    hide_md5s(proxy)
+    rows = [row._replace(source_etag=opaque(row.source_etag)) for row in pictures(s3, 3)]
+    there, conflict, fresh = rows
+    upload(s3, there.destination_key, b"picture 1")
+    upload(s3, conflict.destination_key, b"PICTURE 2")
+    assert copy_here(proxy, rows, "--engine", engine).returncode == 1
+    assert outcomes(s3) == {
+        there.destination_key: "already_present",
+        conflict.destination_key: "conflict",
+        fresh.destination_key: "copied",
+    }
+    assert proxy.counted()[GET] == 3
+    assert {line["destination_etag"] for line in results(s3) if line["outcome"] == "copied"} == {fresh.source_etag}
+
+
+def test_an_md5_alone_is_not_believed_where_the_canarys_is_none(s3, proxy, copy_here):
+    """The store says of every object that its etag is the source's."""
+    row = picture(s3, 1)
+    upload(s3, row.destination_key, b"PICTURE 1")
+    lie = row.source_etag
+
+    def change(request: Any, reply: Reply) -> Reply:
+        headers = [(name, f'"{lie}"' if name.lower() == "etag" else value) for name, value in reply.headers]
+        return Reply(reply.status, headers, re.sub(rb"[0-9a-f]{32}", lie.encode(), reply.body))
+
+    def translate(headers: dict[str, str]) -> None:
+        headers.pop("if-match", None)
+        if lie in headers.get("x-amz-copy-source-if-match", ""):
+            del headers["x-amz-copy-source-if-match"]
+
+    proxy.change, proxy.translate = change, translate
+    copy_here(proxy, [row, picture(s3, 2)._replace(source_etag=lie)])
+    assert outcomes(s3)[row.destination_key] == "conflict"
+    assert proxy.counted()[GET] >= 1
+
+
+def test_where_etags_are_no_md5s_results_are_believed_only_if_not_written_since(s3, proxy, copy_here):
+    hide_md5s(proxy)
+    kept, rewritten = rows = [row._replace(source_etag=opaque(row.source_etag)) for row in pictures(s3, 2)]
+    copy_here(proxy, rows)
+    # as if the copy were of an hour ago, and the results of half an hour
+    edit_results(
+        s3,
+        lambda lines: [
+            line | {"recorded_at": "2020-01-01T00:00:00Z"}
+            if line["destination_key"] == rewritten.destination_key
+            else line
+            for line in lines
+        ],
+    )
+    proxy.seen.clear()
+    copy_here(proxy, rows)
+    assert {request.key for request in proxy.seen if request.kind in (HEAD, GET) and request.key in
+            {row.destination_key for row in rows}} == {rewritten.destination_key}  # fmt: skip
+    assert set(outcomes(s3).values()) == {"already_present"}
+    assert kept.destination_key in outcomes(s3)
+
+
+# --- copies whose answer is no proof ---------------------------------------------------------------------------------
+
+
+OTHER_KEYS = [
+    ("x-amz-server-side-encryption", "aws:kms"),
+    ("x-amz-server-side-encryption", "aws:kms:dsse"),
+    ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+]
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_a_copy_that_is_encrypted_with_other_keys_is_looked_at(s3, proxy, copy_here, engine):
+    rows = pictures(s3, len(OTHER_KEYS))
+    headers = dict(zip((row.destination_key for row in rows), OTHER_KEYS, strict=True))
+    proxy.change = lambda request, reply: (
+        reply._replace(headers=[*reply.headers, headers[request.key]]) if request.key in headers else reply
+    )
+    assert copy_here(proxy, rows, "--engine", engine).returncode == 0
+    assert set(outcomes(s3).values()) == {"copied"}
+    assert proxy.counted() == {COPY: 3, HEAD: 3, GET: 3}
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_a_copy_with_s3s_own_key_is_proved_by_its_etag(s3, proxy, copy_here, engine):
+    row = picture(s3, 1)
+    proxy.change = lambda request, reply: Reply(
+        reply.status, [*reply.headers, ("x-amz-server-side-encryption", "AES256")], reply.body
+    )
+    assert copy_here(proxy, [row], "--engine", engine).returncode == 0
+    assert proxy.counted() == {COPY: 1}
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_a_copy_of_other_bytes_is_not_verified(s3, proxy, copy_here, engine):
+    """The store copies, and says so, and what is then there is something else of the same size."""
+    row, multipart = picture(s3, 1), None
+    etag = upload_in_parts(s3, f"{DUMP}2.tif", [b"a" * 5 * MIB, b"b"])
+    multipart = row_of(s3, f"{DUMP}2.tif", "patients/2.tif", etag, 5 * MIB + 1)
+
+    def spoil(request: Any, reply: Reply) -> Reply:
+        if request.kind == COPY and request.key in (row.destination_key, multipart.destination_key):
+            upload(s3, request.key, body(s3, request.key).swapcase())
+            content = re.sub(rb"[0-9a-f]{32}(-\d+)?", hashlib.md5(b"PICTURE 1").hexdigest().encode(), reply.body)
+            return Reply(reply.status, reply.headers, content)
+        return reply
+
+    proxy.change = spoil
+    assert copy_here(proxy, [row, multipart], "--engine", engine).returncode == 1
+    assert {(line["outcome"], line["error"]) for line in results(s3)} == {("failed", "CopyDiffers")}
+
+
+def test_an_object_in_parts_is_read_and_compared_once_and_known_afterwards(s3, proxy, copy_here):
+    etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b"])
+    row = row_of(s3, f"{DUMP}1.tif", "patients/1.tif", etag, 5 * MIB + 1)
+    assert copy_here(proxy, [row]).returncode == 0
+    assert proxy.counted() == {COPY: 1, HEAD: 1, GET: 1}
+    read = [request.key for request in proxy.seen if request.kind == GET]
+    assert read.count(row.source_key) == 2, "once to try the right to, once to compare"
+    proxy.seen.clear()
+    assert copy_here(proxy, [row]).returncode == 0
+    assert not proxy.counted()
+
+
+# --- the quick parser of listings ------------------------------------------------------------------------------------
+
+
+def listed_by_boto3(client: Any, bucket: str, prefix: str) -> list[tuple]:
+    return [
+        (found["Key"], found["Size"], found["ETag"].strip('"'), found["StorageClass"])
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        for found in page.get("Contents", [])
+    ]
+
+
+def through(monkeypatch: pytest.MonkeyPatch, proxy: AnsweringProxy) -> Any:
+    """A client of the copier's that goes through the proxy."""
+    for name, value in {**proxy.environment, "AWS_ENDPOINT_URL_S3": proxy.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    return patient_client()
+
+
+def without_encoding(request: Any, reply: Reply) -> Reply:
+    """A listing as of stores that do not know `encoding-type`."""
+    decoded = re.sub(
+        rb"<Key>(.*?)</Key>",
+        lambda found: f"<Key>{escape(unquote_plus(found[1].decode()))}</Key>".encode(),
+        reply.body.replace(b"<EncodingType>url</EncodingType>", b""),
+    )
+    return Reply(reply.status, reply.headers, decoded)
+
+
+@pytest.mark.parametrize("change", [lambda request, reply: reply, without_encoding])
+def test_listings_are_read_as_boto3_reads_them(s3, proxy, monkeypatch, change):
+    names = ["a b", "a+b", "a%20b", "ü", "日本", "a&b<c>\"'", "</Contents>", "<Key>x</Key>", "~*()!", "#?;:@=$"]
+    for name in names:
+        upload(s3, f"x/{name}", name.encode())
+    proxy.change = change
+    client = through(monkeypatch, proxy)
+    expected = listed_by_boto3(client, s3.bucket, "x/")
+    assert {found[0] for found in expected} == {f"x/{name}" for name in names}
+    pages = list(list_objects(client, s3.bucket, "x/"))
+    assert [(one.key, one.size, one.etag, one.storage_class) for page in pages for one in page] == expected
+    assert list(list_objects(client, s3.bucket, "nothing/")) == [[]]
+
+
+NO_PAGES = {
+    "half a page": lambda page: Reply(200, [], page[:150]),
+    "half a body": lambda page: Reply(200, [], page[:-1], cut=True),
+    "no xml": lambda page: Reply(200, [], b"hello"),
+    "another page": lambda page: Reply(200, [], b"<html><body>Please sign in</body></html>"),
+    "nothing": lambda page: Reply(200, [], b""),
+}
+
+
+@pytest.mark.parametrize("what", NO_PAGES)
+def test_a_page_that_is_none_is_asked_for_again_or_ends_it(s3, proxy, monkeypatch, what):
+    upload(s3, "x/1")
+    asked = []
+
+    def change(request: Any, reply: Reply) -> Reply:
+        asked.append(request)
+        return NO_PAGES[what](reply.body) if len(asked) == 1 else reply
+
+    proxy.change = change
+    with suppress(UnusableInput):
+        pages = list(list_objects(through(monkeypatch, proxy), s3.bucket, "x/"))
+        assert [one.key for page in pages for one in page] == ["x/1"]
+        assert len(asked) == 2
+
+
+def test_a_listing_that_never_comes_whole_ends_the_run_before_any_copy(s3, proxy, copy_here):
+    proxy.change = lambda request, reply: reply if request.kind != LIST else Reply(200, reply.headers, b"<List")
+    assert "S3 answered 500" in only_line(copy_here(proxy, pictures(s3, 1)))
+    assert not proxy.copies

@@ -1,0 +1,748 @@
+"""The export: three seeds from one snapshot of a real PostgreSQL, and what of a patient never leaves it."""
+
+import calendar
+import csv
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+import uuid
+from datetime import date
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import yaml
+
+import export_nexus_records
+from export_nexus_records import SEEDS, main
+from linkage import seeds
+from linkage.nexus.mapping import FOLDER, expression
+from linkage.paths import PROJECT_ROOT
+from linkage.seeds import SEED_COLUMNS
+from sandbox.postgres_server import database_url
+from sandbox.s3_server import free_ports
+
+THE_END = "the end"
+A, B = "0a1b2c3d-0000-4000-8000-00000000000a", "0a1b2c3d-0000-4000-8000-00000000000b"
+PATIENTS = {"plan": "patients_patient", "generic": "patients"}
+BATCHES = {"plan": "images_imagebatch", "generic": "images_batch"}
+sites = pytest.mark.parametrize("site", ["plan", "generic"])
+
+
+def number(value):
+    """The UUID of a row of these tests, in upper case: it is written in lower case."""
+    return str(uuid.UUID(int=0xABCD_0000_0000_4000_8000_0000_0000_0000 + value)).upper()
+
+
+def execute(url, statement, *values):
+    with psycopg.connect(url) as connection:
+        cursor = connection.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else None
+
+
+def add_patients(url, site, notes, name="A"):
+    """Patients 1, 2, 3 … with these notes."""
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            f"insert into {PATIENTS[site]} (id, name, notes) values (%s, %s, %s)",
+            [(number(place), name, note) for place, note in enumerate(notes, 1)],
+        )
+
+
+def add_batch(url, site, place, patient, name="5 Nov 2016 (FileMaker Import)", model="patient"):
+    if site == "plan":
+        execute(
+            url,
+            "insert into images_imagebatch (id, patient_id, batch_name, captured_date, created_at, import_source)"
+            " values (%s, %s, %s, '2016-11-05', now(), 'filemaker_import')",
+            *(number(place), number(patient), name),
+        )
+    else:
+        execute(
+            url,
+            "insert into images_batch (id, content_type_id, object_id, name, description, image_count, uploaded_at)"
+            " select %s, id, %s, %s, '', 0, now() from django_content_type where model = %s",
+            *(number(place), number(patient), name, model),
+        )
+
+
+def add_image(url, site, place, batch, filemaker_id, key):
+    columns = (
+        "original_filename, category" if site == "plan" else 'original_name, category, mime_type, caption, "order"'
+    )
+    values = "'', ''" if site == "plan" else "'', '', '', '', 0"
+    execute(
+        url,
+        f"insert into images_image (id, batch_id, filemaker_id, s3_key, file_size, uploaded_at, {columns})"
+        f" values (%s, %s, %s, %s, 1, now(), {values})",
+        *(number(place), number(batch), filemaker_id, key),
+    )
+
+
+def fill(url, site):
+    """Two patients, of whom one has a batch with an image."""
+    add_patients(url, site, [f"FileMaker ID: {A}", ""])
+    add_batch(url, site, 10, 1)
+    add_image(url, site, 20, 10, B if site == "plan" else 228, "a/1.jpg")
+
+
+@pytest.fixture
+def data(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def export(run_here, data, postgres):
+    """Callable: the script as on the command line; whatever happens, it says no password."""
+    password = urlsplit(postgres).password
+
+    def run(url, *options):
+        done = run_here(main, *options, environment={"NEXUS_DATABASE_URL": url, "LINKAGE_DATA": str(data)})
+        assert not re.search(f"{password}|hunter2", done.stdout + done.stderr)
+        return done
+
+    return run
+
+
+def read(data, seed):
+    with (data / f"{seed}.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file, strict=True)
+    assert tuple(header) == SEED_COLUMNS[seed]
+    return rows
+
+
+def exported(run, data):
+    """The rows of the three seeds after a run that must succeed."""
+    assert (run.returncode, run.stderr) == (0, ""), run
+    return [read(data, seed) for seed in SEEDS]
+
+
+def everything(data):
+    """All files of the folder, with what tells whether one of them was replaced."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in data.iterdir()}
+
+
+def assert_refused(run, *, saying):
+    assert (run.returncode, run.stdout) == (2, ""), run
+    assert re.fullmatch(r"error: [^\n]+\n", run.stderr), run.stderr
+    assert saying in run.stderr, run.stderr
+
+
+# FileMaker's id in the notes
+
+NONE = ""
+INNER = "the FileMaker id stands in an inner part of the notes' JSON and may be somebody else's"
+TWO = "2 different FileMaker ids"
+NOTES = [
+    # JSON
+    (json.dumps({"filemaker_id": A}), A),
+    (json.dumps({"filemaker_id": A}, separators=(",", ":")), A),
+    (json.dumps({"name": "A", "tags": ["a", {"b": []}], "filemaker_id": A, "born": None}, indent=4), A),
+    (json.dumps({"mother": {"name": "B"}, "filemaker_id": A}), A),
+    (json.dumps({"note": "a } b", "filemaker_id": A}), A),
+    (json.dumps([{"filemaker_id": A}]), A),
+    (f'{{\r\n\t"filemaker_id"\t:\r\n"  {A} "\r\n}}', A),
+    (json.dumps({"FileMaker_ID": A.upper()}), A),
+    (f'From the old system: {{"filemaker_id": "{A}", "Nr": 5}} (checked)', A),
+    (json.dumps({"old_filemaker_id": A, "filemaker_ids": A, "id": A}), NONE),
+    # text
+    (f"FileMaker ID: {A}", A),
+    (f"FileMaker ID:{A}", A),
+    (f"filemaker id  :\t\u00a0{A.upper()}", A),
+    (f"Left ear.\nFileMaker ID: {A}. Seen in 2016.\n", A),
+    (f"(FileMaker ID: {A})", A),
+    (json.dumps({"note": f"Left ear.\nFileMaker ID: {A}\n"}), A),
+    # none
+    ("", NONE),
+    ("Left ear", NONE),
+    (A, NONE),
+    ("FileMaker ID: ", NONE),
+    (f"FileMaker ID: none\nanother {A}", NONE),
+    (f"NotFileMaker ID: {A}", NONE),
+    ("{}", NONE),
+    (json.dumps({"filemaker_id": None}), NONE),
+    # no UUID
+    ("FileMaker ID: 1234", NONE),
+    (f"FileMaker ID: {A[:-1]}", NONE),
+    (f"FileMaker ID: {A}0", NONE),
+    (f"FileMaker ID: {A}-1", NONE),
+    (f"FileMaker ID: {A.replace('-', '')}", NONE),
+    (json.dumps({"filemaker_id": A[:-1] + "g"}), NONE),
+    (json.dumps({"filemaker_id": 1234}), NONE),
+    # twice
+    (f"FileMaker ID: {A}\nFileMaker ID: {A.upper()}", A),
+    (json.dumps({"filemaker_id": A, "note": f"FileMaker ID: {A}"}), A),
+    (f"FileMaker ID: {A}\nFileMaker ID: {B}", TWO),
+    (f"FileMaker ID: {A}, {json.dumps({'filemaker_id': B})}", TWO),
+    (f'{{"filemaker_id": "{A}", "filemaker_id": "{B}"}}', TWO),
+    (json.dumps({"filemaker_id": A, "mother": {"filemaker_id": B}}), TWO),
+    (json.dumps({"mother": {"filemaker_id": B}, "filemaker_id": A}), TWO),
+    # somebody else's
+    (json.dumps({"mother": {"filemaker_id": A}}), INNER),
+    (json.dumps({"family": [{"filemaker_id": A}]}, indent=2), INNER),
+    (json.dumps({"filemaker_id": None, "mother": {"filemaker_id": A}}), INNER),
+    (json.dumps({"filemaker_id": "", "mother": {"filemaker_id": A}}), INNER),
+    (json.dumps({"note": "a } b", "mother": {"filemaker_id": A}}), INNER),
+    (json.dumps({"note": 'a "} b', "mother": {"filemaker_id": A}}), INNER),
+    (json.dumps({"filemaker_id": A, "mother": {"filemaker_id": A}}), A),
+]  # fmt: skip
+
+
+@sites
+def test_a_patients_filemaker_id_is_found_in_notes_of_every_form_or_reported(nexus_database, export, data, site):
+    url = nexus_database(site)
+    add_patients(url, site, [notes for notes, _ in NOTES])
+    run = export(url, "--mapping", site)
+    found = [filemaker_id for _, filemaker_id in exported(run, data)[0]]
+    problems = dict(re.findall(r"^patient (\S+): (.+); none is written$", run.stdout, re.MULTILINE))
+    answers = [problems.get(number(place).lower(), value) for place, value in enumerate(found, 1)]
+    assert list(zip(answers, [notes for notes, _ in NOTES], strict=True)) == [
+        (expected, notes) for notes, expected in NOTES
+    ]
+    assert [value for value, answer in zip(found, answers, strict=True) if answer in (TWO, INNER)] == [NONE] * 11
+    assert read(data, "nexus_patients")[0][0] == number(1).lower()
+
+
+def test_patients_without_notes_have_no_filemaker_id(nexus_database, export, data):
+    url = nexus_database("plan")
+    execute(url, "alter table patients_patient alter notes drop not null")
+    add_patients(url, "plan", [None])
+    assert exported(export(url), data) == [[[number(1).lower(), ""]], [], []]
+
+
+def test_notes_may_be_a_json_column_themselves(nexus_database, export, data):
+    url = nexus_database("plan")
+    add_patients(url, "plan", [json.dumps({"filemaker_id": A.upper(), "mother": {"filemaker_id": 5}})])
+    execute(url, "alter table patients_patient alter notes type jsonb using notes::jsonb")
+    assert exported(export(url), data)[0] == [[number(1).lower(), A]]
+
+
+# the JSON column, the notes beside it, what is found
+JSON_COLUMNS = [
+    (json.dumps({"filemaker_id": A}), "", A),
+    (json.dumps({"a": {}, "filemaker_id": f" {A.upper()}\n"}), "Left ear", A),
+    (json.dumps({"filemaker_id": A}), f"FileMaker ID: {A.upper()}", A),
+    (json.dumps({"filemaker_id": B}), f"FileMaker ID: {A}", TWO),
+    (None, f"FileMaker ID: {A}", A),
+    ("null", "", NONE),
+    ("[]", "", NONE),
+    ('"text"', "", NONE),
+    (json.dumps({"filemaker_id": None}), f"FileMaker ID: {A}", A),
+    (json.dumps({"filemaker_id": 1234}), "", NONE),
+    (json.dumps({"filemaker_id": f"FileMaker ID: {A}"}), "", NONE),
+    (json.dumps({"filemaker_id": {"filemaker_id": A}}), "", NONE),
+    (json.dumps({"mother": {"filemaker_id": A}}), "", NONE),
+    (json.dumps([{"filemaker_id": A}]), "", NONE),
+]
+
+
+@pytest.mark.parametrize(
+    ("site", "column", "column_type", "options"),
+    [
+        ("generic", "filemaker_metadata", "jsonb", ["--mapping", "generic"]),
+        ("plan", "Meta data", "json", ["--json-column", "Meta data"]),
+        ("plan", "Meta data", "jsonb", ["--json-column", "Meta data"]),
+    ],
+)
+def test_the_filemaker_id_is_found_in_a_json_column_of_the_mapping_or_the_option(
+    nexus_database, export, data, site, column, column_type, options
+):
+    url = nexus_database(site)
+    execute(url, f'alter table {PATIENTS[site]} add if not exists "{column}" {column_type}')
+    add_patients(url, site, [notes for _, notes, _ in JSON_COLUMNS])
+    for place, (value, _, _) in enumerate(JSON_COLUMNS, 1):
+        execute(url, f'update {PATIENTS[site]} set "{column}" = %s where id = %s', value, number(place))
+    run = export(url, *options)
+    expected = [NONE if answer == TWO else answer for *_, answer in JSON_COLUMNS]
+    assert [filemaker_id for _, filemaker_id in exported(run, data)[0]] == expected
+    assert re.findall("^patient .*$", run.stdout, re.MULTILINE) == [
+        f"patient {number(4).lower()}: {TWO}; none is written"
+    ]
+
+
+# Batches and images
+
+
+def test_batches_and_images_of_the_plan_are_written_as_they_are(nexus_database, export, data):
+    url = nexus_database("plan")
+    add_patients(url, "plan", ["", ""])
+    names = ['5 Nov "2016", left', "two\nlines\r\n", "\r", " NULL ", "ümläut 日本"]
+    for place, name in enumerate(names, 11):
+        add_batch(url, "plan", place, 1, name)
+    execute(
+        url, "update images_imagebatch set import_source = '', captured_date = '0987-01-02' where batch_name = %s", "\r"
+    )
+    add_image(url, "plan", 21, 11, A.upper(), "a/1.jpg")
+    add_image(url, "plan", 22, 11, None, 'b/",\n.jpg')
+    _, batches, images = exported(export(url), data)
+    patient, *ids = (number(place).lower() for place in (1, 11, 12, 13, 14, 15))
+    rows = [[*row, "2016-11-05", "filemaker_import"] for row in zip(ids, [patient] * 5, names, strict=True)]
+    rows[2][3:] = ["0987-01-02", ""]
+    assert batches == rows
+    assert images == [
+        [number(21).lower(), ids[0], A, "a/1.jpg"],
+        [number(22).lower(), ids[0], "", 'b/",\n.jpg'],
+    ]
+    assert (data / "nexus_image_batches.csv").read_bytes().splitlines(keepends=True)[:2] == [
+        b"id,patient_id,batch_name,captured_date,import_source\n",
+        f'{ids[0]},{patient},"5 Nov ""2016"", left",2016-11-05,filemaker_import\n'.encode(),
+    ]
+
+
+BATCH_NAMES = [
+    ("5 Nov 2016 (FileMaker Import)", "2016-11-05", "filemaker_import"),
+    ("05 Nov 2016 (FileMaker Import)", "2016-11-05", "filemaker_import"),
+    ("29 Feb 2020 (FileMaker Import)", "2020-02-29", "filemaker_import"),
+    *((f"1 {month} 2017", f"2017-{place:02}-01", "") for place, month in enumerate(
+        calendar.month_abbr[1:], 1)),
+    ("5 Nov 2016 left ear", "2016-11-05", ""),
+    ("5 Nov 2016 left ear (FileMaker Import)", "2016-11-05", ""),
+    ("5 Nov 2016 (FileMaker Import) ", "2016-11-05", ""),
+    ("Left ear (FileMaker Import)", "", ""),
+    ("Left ear", "", ""),
+    ("", "", ""),
+    ("5 November 2016 (FileMaker Import)", "", ""),
+    ("5 nov 2016", "", ""),
+    ("November 2016", "", ""),
+    ("Seen 5 Nov 2016", "", ""),
+    ("115 Nov 2016", "", ""),
+    ("5 Nov 16", "", ""),
+    ("5/11/2016", "", ""),
+]  # fmt: skip
+IMPOSSIBLE = ["31 Feb 2016", "0 Nov 2016", "99 Nov 2016", "5 Anf 2016", "29 Feb 2019"]
+
+
+def test_day_and_source_of_a_generic_batch_are_read_from_its_name(nexus_database, export, data):
+    url = nexus_database("generic")
+    add_patients(url, "generic", [""])
+    for place, (name, *_) in enumerate(BATCH_NAMES, 10):
+        add_batch(url, "generic", place, 1, name)
+    _, batches, _ = exported(export(url, "--mapping", "generic"), data)
+    assert [tuple(row[2:]) for row in batches] == BATCH_NAMES
+    assert {row[1] for row in batches} == {number(1).lower()}
+
+
+def test_a_day_that_the_calendar_lacks_becomes_no_other_day(nexus_database, export, data):
+    url = nexus_database("generic")
+    add_patients(url, "generic", [""])
+    for place, name in enumerate(IMPOSSIBLE, 10):
+        add_batch(url, "generic", place, 1, name)
+    _, batches, _ = exported(export(url, "--mapping", "generic"), data)
+    assert len(batches) == len(IMPOSSIBLE)
+    for row in batches:
+        with pytest.raises(ValueError):
+            date.fromisoformat(row[3])
+
+
+def test_a_generic_batch_that_belongs_to_something_else_has_no_patient(nexus_database, export, data):
+    url = nexus_database("generic")
+    add_patients(url, "generic", [""])
+    add_batch(url, "generic", 11, 1)
+    add_batch(url, "generic", 12, 1, model="user")
+    add_image(url, "generic", 21, 11, 6066, "a/1.jpg")
+    add_image(url, "generic", 22, 12, None, "filemaker-import/images-bulk-dump/7.jpg")
+    _, batches, images = exported(export(url, "--mapping", "generic"), data)
+    assert [row[1] for row in batches] == [number(1).lower(), ""]
+    assert [row[1:] for row in images] == [
+        [number(11).lower(), "6066", "a/1.jpg"],
+        [number(12).lower(), "", "filemaker-import/images-bulk-dump/7.jpg"],
+    ]
+
+
+def test_ids_in_columns_of_text_are_written_in_lower_case(nexus_database, export, data):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    before = exported(export(url), data)
+    ids = {"patients_patient": ["id"], "images_imagebatch": ["id", "patient_id"]}
+    for table, columns in (ids | {"images_image": ["id", "batch_id", "filemaker_id"]}).items():
+        execute(
+            url, f"create table bare as table {table}; drop table {table} cascade; alter table bare rename to {table}"
+        )
+        for column in columns:
+            execute(url, f"alter table {table} alter {column} type text using upper({column}::text)")
+    assert exported(export(url), data) == before
+
+
+def test_values_are_the_same_whatever_the_roles_own_settings(nexus_database, export, data):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    execute(url, "update images_imagebatch set batch_name = 'ümläut 日本'")
+    before = exported(export(url), data)
+    name = url.rpartition("/")[2]
+    for setting in ("datestyle = 'German'", "client_encoding = 'SQL_ASCII'", "timezone = 'Asia/Tokyo'"):
+        execute(url, f"alter database {name} set {setting}")
+    assert exported(export(url), data) == before
+
+
+# Three files from one snapshot, or none
+
+
+def test_an_empty_database_gives_three_headers(nexus_database, export, data):
+    assert exported(export(nexus_database("plan")), data) == [[], [], []]
+    assert {path.name for path in data.iterdir()} == {f"{seed}.csv" for seed in SEED_COLUMNS}
+
+
+def test_the_files_are_their_owners_alone_and_replace_the_older_ones(nexus_database, export, data):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    data.mkdir()
+    for seed in SEEDS:
+        (data / f"{seed}.csv").write_text("old")
+        (data / f"{seed}.csv").chmod(0o644)
+    run = export(url)
+    assert [len(rows) for rows in exported(run, data)] == [2, 1, 1]
+    assert {stat.S_IMODE((data / f"{seed}.csv").stat().st_mode) for seed in SEEDS} == {0o600}
+    assert run.stdout.splitlines() == [
+        f"{count:>10,} rows -> {data / seed}.csv" for count, seed in zip((2, 1, 1), SEEDS, strict=True)
+    ]
+
+
+def test_without_a_data_folder_of_ones_own_the_hint_for_dbt_is_printed_once(
+    nexus_database, run_here, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(seeds, "PROJECT_ROOT", tmp_path)
+    run = run_here(main, environment={"NEXUS_DATABASE_URL": nexus_database("plan")})
+    assert run.stdout.count("export LINKAGE_DATA=data") == 1
+    assert exported(run, tmp_path / "data") == [[], [], []]
+
+
+def before_each_seed(monkeypatch, action):
+    """Call `action` with the seed's name before its rows are fetched, and at last with THE_END."""
+    write_seed = export_nexus_records.write_seed
+
+    def act_and_write(seed, rows, file):
+        action(seed)
+        count = write_seed(seed, rows, file)
+        if seed == SEEDS[-1]:
+            action(THE_END)
+        return count
+
+    monkeypatch.setattr(export_nexus_records, "write_seed", act_and_write)
+
+
+@sites
+def test_what_others_commit_meanwhile_is_in_none_of_the_files(nexus_database, export, data, monkeypatch, site):
+    url = nexus_database(site)
+    fill(url, site)
+
+    def commit_more(seed):
+        place = 100 * (1 + (*SEEDS, THE_END).index(seed))
+        execute(url, f"insert into {PATIENTS[site]} (id, name, notes) values (%s, '', '')", number(place))
+        add_batch(url, site, place + 1, place)
+        add_image(url, site, place + 2, place + 1, None, "b/2.jpg")
+
+    before_each_seed(monkeypatch, commit_more)
+    assert [len(rows) for rows in exported(export(url, "--mapping", site), data)] == [2, 1, 1]
+    monkeypatch.undo()
+    assert execute(url, "select count(*) from images_image") == [(5,)]
+
+
+def drop_connection(url):
+    """End the export's connection as an administrator does."""
+    execute(
+        url, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'image-linkage'"
+    )
+
+
+def cut_connection(connection):
+    """End a connection as a broken network does."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("moment", [*SEEDS, THE_END])
+def test_a_connection_that_is_ended_in_the_middle_leaves_every_file_as_it_was(
+    nexus_database, export, data, monkeypatch, moment
+):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    exported(export(url), data)
+    execute(url, "update patients_patient set notes = ''; delete from images_image")
+    before = everything(data)
+    before_each_seed(monkeypatch, lambda seed: seed == moment and drop_connection(url))
+    assert_refused(export(url), saying="the connection to Nexus was lost")
+    assert everything(data) == before
+
+
+def test_a_connection_that_breaks_between_two_rows_leaves_every_file_as_it_was(
+    nexus_database, export, data, monkeypatch
+):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    exported(export(url), data)
+    before = everything(data)
+    fetch = export_nexus_records.fetch
+
+    def break_after_a_row(connection, query):
+        for row in fetch(connection, query):
+            yield row
+            cut_connection(connection)
+
+    monkeypatch.setattr(export_nexus_records, "FETCHED", 1)
+    monkeypatch.setattr(export_nexus_records, "fetch", break_after_a_row)
+    assert_refused(export(url), saying="the connection to Nexus was lost")
+    assert everything(data) == before
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_where_one_file_cannot_be_replaced_none_is(nexus_database, export, data, seed):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    (data / f"{seed}.csv").mkdir(parents=True)
+    assert_refused(export(url), saying=f"cannot write {data / seed}.csv: it is a folder")
+    assert {path.name for path in data.iterdir()} == {f"{seed}.csv" for seed in SEED_COLUMNS}
+    for other in set(SEEDS) - {seed}:
+        assert read(data, other) == []
+
+
+# What cannot be used
+
+
+def other_port(url):
+    return re.sub(r":\d+/", f":{free_ports(1)[0]}/", url)
+
+
+UNUSABLE_URLS = [
+    (lambda _: "", "set NEXUS_DATABASE_URL"),
+    (lambda _: "nonsense", "set NEXUS_DATABASE_URL"),
+    (lambda url: url.replace("postgresql", "mysql"), "set NEXUS_DATABASE_URL"),
+    (lambda _: "host=127.0.0.1 password=hunter2", "set NEXUS_DATABASE_URL"),
+    (lambda url: url.replace("@", "@["), "Nexus"),
+    (lambda url: url + "?sslmode=perhaps", "Nexus"),
+    (lambda url: url + "?nonsense=1", "settings of the connection to Nexus cannot be read"),
+    (lambda url: re.sub(r":\d+/", ":port/", url), "Nexus"),
+    (other_port, "Nexus does not answer"),
+    (lambda url: url.replace("127.0.0.1", "nexus.invalid"), "Nexus does not answer"),
+    (lambda url: url.replace("127.0.0.1", "nexus..invalid"), "the host in NEXUS_DATABASE_URL"),
+    (lambda url: url.replace("127.0.0.1", "127.0.0.1,127.0.0.1").replace("/postgres", "/nowhere"), "no such database"),
+    (lambda url: url.replace(":", ":x", 2).replace(":x//", "://"), "does not accept this user with this password"),
+    (lambda url: database_url(url, "nowhere"), "no such database"),
+    (lambda url: database_url(url, "postgres", "nobody", "hunter2"), "does not accept this user"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), UNUSABLE_URLS)
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(postgres, export, data, change, said):
+    url = change(postgres)
+    assert_refused(export(url), saying=said)
+    assert not data.exists()
+
+
+def test_without_the_variable_the_export_says_which_to_set(run_here, data):
+    run = run_here(main, environment={"LINKAGE_DATA": str(data)})
+    assert_refused(run, saying="set NEXUS_DATABASE_URL to Nexus's database: postgresql://")
+    assert not data.exists()
+
+
+UNUSABLE_DATABASES = [
+    ("plan", "drop table images_image", [], "this database has no table images_image"),
+    ("plan", "drop table patients_patient cascade", [], "this database has no table patients_patient"),
+    ("generic", "drop table images_batch cascade", [], "this database has no table images_batch"),
+    ("plan", "", ["--mapping", "generic"], 'relation "django_content_type" does not exist'),
+    ("generic", "", ["--mapping", "plan"], "this database has no table patients_patient"),
+    (
+        "generic",
+        "update django_content_type set model = 'person' where model = 'patient'",
+        [],
+        "its value patient_type is not there",
+    ),
+    ("plan", "alter table patients_patient drop notes", [], "patients_patient has no column notes"),
+    ("generic", "alter table patients drop filemaker_metadata", [], "patients has no column filemaker_metadata"),
+    ("plan", "alter table images_imagebatch drop captured_date", [], 'column "captured_date" does not exist'),
+    ("plan", "alter table images_image drop s3_key", [], 'column "s3_key" does not exist'),
+    ("plan", "", ["--json-column", "metadata"], "patients_patient has no column metadata"),
+    ("plan", "", ["--json-column", "notes"], "patients_patient.notes is no JSON column"),
+]
+
+
+@pytest.mark.parametrize(("site", "change", "options", "said"), UNUSABLE_DATABASES)
+def test_a_database_that_does_not_fit_is_refused_in_one_sentence(
+    nexus_database, export, data, site, change, options, said
+):
+    url = nexus_database(site)
+    fill(url, site)
+    execute(url, change or "select 1")
+    assert_refused(export(url, *(options or ["--mapping", site])), saying=said)
+    assert all(read(data, seed) == [] for seed in SEEDS if data.exists())
+
+
+# Memory and privacy
+
+
+def peak_memory(url, data):
+    """The most that a whole run of the script had in memory, in MB."""
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT_ROOT / "scripts" / "export_nexus_records.py")],
+        env={"NEXUS_DATABASE_URL": url, "LINKAGE_DATA": str(data)},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024 * 1024)
+
+
+def test_two_hundred_thousand_images_take_no_more_memory_than_one(nexus_database, data):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    small = peak_memory(url, data)
+    execute(
+        url,
+        """
+        set session_replication_role = 'replica';  -- no check of references: the rows are right
+        insert into images_image (id, batch_id, s3_key, file_size, original_filename, category, uploaded_at)
+        select gen_random_uuid(), batch_id, repeat('a', 100) || number, 1, '', '', now()
+        from images_image cross join generate_series(1, 200000) as number
+        """,
+    )
+    assert peak_memory(url, data) < small + 25
+    with (data / "nexus_images.csv").open(encoding="utf-8") as file:
+        assert sum(1 for _ in file) == 200_002
+
+
+@pytest.fixture
+def as_role(nexus_database):
+    """Callable: a filled database of this site, by its owner's URL and by that of the shipped role."""
+    owners = []
+
+    def make(site):
+        url = nexus_database(site)
+        owners.append(url)
+        execute(url, (FOLDER / f"{site}_role.sql").read_text(encoding="utf-8"))
+        execute(url, "alter role image_linkage password 'hunter2'")
+        return url, database_url(url, url.rpartition("/")[2], "image_linkage", "hunter2")
+
+    yield make
+    for url in owners:
+        execute(url, "drop owned by image_linkage; drop role image_linkage")
+
+
+@sites
+def test_a_role_that_cannot_read_names_suffices_and_nothing_of_a_patient_is_written(
+    as_role, export, data, monkeypatch, tmp_path, site
+):
+    owner, url = as_role(site)
+    marked = [
+        "Marked note",
+        f"Marked note. FileMaker ID: {A}. Marked note",
+        f'{{"filemaker_id": "{A}", "a": "Marked"}}',
+    ]
+    marked += [f"Marked {A} FileMaker ID: {A} FileMaker ID: {B}", f'{{"Marked": {{"filemaker_id": "{A}"}}}}']
+    add_patients(owner, site, marked, name="Marked name")
+    add_batch(owner, site, 10, 1)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        execute(url, f"select name from {PATIENTS[site]}")
+    outputs = []
+    runs = [[], ["--json-column", "notes"], ["--json-column", "name"], ["--mapping", "nowhere"]]
+    for options in runs:
+        run = export(url, "--mapping", site, *options)
+        outputs += [run.stdout, run.stderr]
+        assert run.returncode == (2 if options else 0)
+    assert [filemaker_id for _, filemaker_id in read(data, "nexus_patients")] == ["", A, A, "", ""]
+    before_each_seed(monkeypatch, lambda seed: drop_connection(owner))
+    outputs += [export(url, "--mapping", site).stderr]
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == len(SEED_COLUMNS)
+    assert not re.search("marked", " ".join([*outputs, *written, *map(str, tmp_path.rglob("*"))]), re.IGNORECASE)
+
+
+def test_a_right_that_is_missing_is_named(as_role, export, data):
+    owner, url = as_role("plan")
+    fill(owner, "plan")
+    execute(owner, "revoke select on images_image from image_linkage")
+    assert_refused(export(url), saying="permission denied for table images_image; grant the role what it lacks")
+    assert all(read(data, seed) == [] for seed in SEEDS)
+
+
+# The mapping's file
+
+
+def test_a_mapping_of_ones_own_is_read_from_its_file(nexus_database, export, data, tmp_path):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    execute(
+        url,
+        "create schema clinic; alter table images_image set schema clinic;"
+        ' alter table clinic.images_image rename to "Image"',
+    )
+    own = tmp_path / "own.yml"
+    own.write_text((FOLDER / "plan.yml").read_text().replace("images_image\n", "clinic.Image\n"))
+    assert exported(export(url, "--mapping", own), data)[2] == [[number(20).lower(), number(10).lower(), B, "a/1.jpg"]]
+
+
+def changed(**parts):
+    """The mapping `plan` with these parts, and keys of parts, instead of its own; None takes one away."""
+    own = yaml.safe_load((FOLDER / "plan.yml").read_text(encoding="utf-8"))
+    for name, part in parts.items():
+        own[name] = own[name] | part if isinstance(part, dict) and name in own else part
+    return json.dumps(own)  # JSON is YAML
+
+
+READ = {"id": "id", "batch_id": "batch_id", "filemaker_id": "filemaker_id", "s3_key": "s3_key"}
+UNUSABLE_MAPPINGS = [
+    ("", "in its top level, None is not of type 'object'"),
+    ("text", "in its top level, 'text' is not"),
+    ("[]", "in its top level"),
+    ("patients: [", "is no YAML, line 1"),
+    ("a: b\n  c: d", "is no YAML, line 2"),
+    (b"patients: \xff\xfe", "is no YAML"),
+    (changed(reports={}), "'reports' was unexpected"),
+    (changed(patients=None), "in patients"),
+    (changed(patients=[]), "in patients"),
+    (changed(patients={"name": "name"}), "in patients"),
+    (changed(patients={"table": None}), "in patients.table"),
+    (changed(patients={"table": 5}), "in patients.table"),
+    (changed(patients={"notes": ["notes"]}), "in patients.notes"),
+    (changed(images={"read": None}), "in images.read"),
+    (changed(images={"read": "all"}), "in images.read"),
+    (changed(images={"read": ["id", "batch_id", "filemaker_id", "s3_key"]}), "in images.read"),
+    (changed(images={"read": {"id": "id"}}), "'batch_id' is a required property"),
+    (changed(images={"read": READ | {"s3_key": None}}), "in images.read.s3_key"),
+    (changed(images={"read": READ | {"s3_key": ["s3_key"]}}), "in images.read.s3_key"),
+    (changed(images={"insert": None}), "in images.insert"),
+    (changed(images={"not_compared": "caption"}), "in images.not_compared"),
+    (changed(values=["a"]), "in values"),
+    (changed(images={"read": READ | {"s3_key": ":somewhere"}}), "the mapping names :somewhere"),
+    (changed(values={"a": "select 1 where false"}), "its value a is not there"),
+    (changed(values={"a": "selekt 1"}), "Nexus refused the query: syntax error"),
+    (changed(images={"table": "images_pictures"}), "this database has no table images_pictures"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), UNUSABLE_MAPPINGS)
+def test_a_mapping_that_cannot_be_used_is_refused_in_one_sentence(empty_plan, export, data, tmp_path, text, said):
+    own = tmp_path / "own.yml"
+    own.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert_refused(export(empty_plan, "--mapping", own), saying=said)
+    assert not data.exists()
+
+
+@pytest.fixture(scope="module")
+def empty_plan(postgres, nexus_template):
+    """The URL of a database that no test changes."""
+    return database_url(postgres, nexus_template("plan"))
+
+
+@pytest.mark.parametrize("name", ["plans", "", "nowhere.yml", ".yml"])
+def test_a_mapping_that_is_nowhere_is_refused_with_those_that_there_are(export, data, name):
+    assert_refused(export("postgresql://", "--mapping", name), saying="name one of generic, plan, or a .yml file")
+    assert not data.exists()
+
+
+EXPRESSIONS = [
+    ("cast(:a as text)", "cast('it''s' as text)"),
+    (":b_c+:a", "5+'it''s'"),
+    ("name::text || '12:30'", "name::text || '12:30'"),
+    ("x:a", "x:a"),
+    ("'100 %' || '{}' || '%s'", "'100 %' || '{}' || '%s'"),
+    (5, "5"),
+]
+
+
+@pytest.mark.parametrize(("text", "filled"), EXPRESSIONS)
+def test_variables_of_a_mapping_become_quoted_values_and_all_else_stays(text, filled):
+    assert expression(text, {"a": "it's", "b_c": 5}).as_string() == filled

@@ -1,0 +1,450 @@
+"""Publishing where something goes wrong in the middle: everything is there afterwards, or nothing is."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import publish_to_nexus
+from linkage.errors import run_script
+from linkage.paths import PROJECT_ROOT
+from sandbox.postgres_server import database_url
+from sandbox.s3_server import free_ports
+from tests.support.postgres_proxy import DROPPED, LOST_ANSWER, postgres_proxy
+from tests.support.warehouses import NAME, NOTE, TYPE, add_patients, batch_id, image, patient_id, write_warehouse
+
+IMAGES = [image(recid, patient=recid % 3 + 1, day=f"2016-10-1{recid % 2}") for recid in range(1, 13)]
+NOTHING, EVERYTHING = (0, 0), (6, 12)
+WAITING = "another run is publishing: waiting until it ends\n"
+TABLES = {"plan": ("images_imagebatch", "images_image"), "generic": ("images_batch", "images_image")}
+SECONDS = 20  # until a test gives up waiting
+
+
+class Clinic:
+    """An application's database with the patients 1 to 3, and a warehouse with 12 images in 6 batches."""
+
+    def __init__(self, site, url, folder, run_here):
+        self.site, self.url, self.run_here = site, url, run_here
+        self.environment = write_warehouse(folder, IMAGES)
+        add_patients(url, site, 1, 2, 3)
+
+    def publish(self, url=None):
+        """Run the publisher in this process."""
+        environment = self.environment | {"NEXUS_DATABASE_URL": url or self.url}
+        done = self.run_here(publish_to_nexus.main, "--mapping", self.site, environment=environment)
+        assert not any(mark in done.stdout + done.stderr for mark in (NAME, NOTE, TYPE))
+        return done
+
+    def start(self, url=None):
+        """Start the publisher in a process of its own, its output in pipes."""
+        environment = os.environ | self.environment | {"NEXUS_DATABASE_URL": url or self.url}
+        return subprocess.Popen(
+            [sys.executable, "scripts/publish_to_nexus.py", "--mapping", self.site],
+            cwd=PROJECT_ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def held(self):
+        """How many batches and images there are, once no other session is at work any more."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            others = (
+                "select count(*) = 0 from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            until(lambda: connection.execute(others).fetchone()[0])
+            return tuple(
+                connection.execute(f"select count(*) from {table}").fetchone()[0] for table in TABLES[self.site]
+            )
+
+    def clear(self):
+        self.execute(f"truncate {', '.join(TABLES[self.site])}")
+
+    def execute(self, statement, *values):
+        with psycopg.connect(self.url) as connection:
+            connection.execute(statement, values or None)
+
+    def completes(self):
+        """A fresh run inserts what is missing, and nothing is there twice."""
+        done = self.publish()
+        assert (done.returncode, done.stderr, self.held()) == (0, "", EVERYTHING)
+
+    def messages(self):
+        """What the publisher says to the server in a run, up to its commit; nothing is left of the run."""
+        said = []
+        with postgres_proxy(self.url, said.append) as proxy:
+            assert self.publish(proxy.url).returncode == 0
+        self.clear()
+        assert said[-2:] == ["QCOMMIT", "X"]
+        return said[:-1]
+
+
+@pytest.fixture
+def clinic(nexus_database, tmp_path, run_here):
+    return lambda site="plan": Clinic(site, nexus_database(site), tmp_path, run_here)
+
+
+def until(holds):
+    """Wait until something holds."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def at(number, act):
+    """What a proxy listens with: `act()` is called, and its answer given, at the message of this number, from 1."""
+    counted = iter(range(1, 10_000))
+    return lambda message: act() if next(counted) == number else None
+
+
+def at_text(text, act):
+    """The same at the first message that holds a text."""
+    waiting = [text]
+
+    def listen(message):
+        if waiting and waiting[0] in message:
+            waiting.clear()
+            return act()
+        return None
+
+    return listen
+
+
+def chosen(clinic, messages):
+    """The numbers of all messages from the first insert on; and, on one site, of some before it."""
+    first_copy, first_insert = (
+        next(n for n, message in enumerate(messages, 1) if message.startswith(text)) for text in ("Qcopy", "QSAVEPOINT")
+    )
+    before = [*range(1, first_copy, 7), *range(first_copy, first_insert, 5)] if clinic.site == "plan" else []
+    return [*before, *range(first_insert, len(messages) + 1)]
+
+
+@pytest.mark.parametrize("site", ["plan", "generic"])
+@pytest.mark.parametrize("fault", [DROPPED, LOST_ANSWER])
+def test_a_connection_lost_at_any_message_ends_in_one_sentence_and_leaves_nothing(clinic, caplog, site, fault):
+    clinic = clinic(site)
+    messages = clinic.messages()
+    for number in chosen(clinic, messages):
+        with postgres_proxy(clinic.url, at(number, lambda: fault)) as proxy:
+            done = clinic.publish(proxy.url)
+        assert (done.returncode, done.stdout, caplog.records) == (2, "", []), messages[number - 1]
+        assert is_one_sentence(done.stderr), done.stderr
+        # Nobody can know what became of a commit whose answer is lost; here it was done.
+        was_committed = number == len(messages) and fault == LOST_ANSWER
+        assert clinic.held() == (EVERYTHING if was_committed else NOTHING), messages[number - 1]
+        assert "nothing" not in done.stderr
+    clinic.completes()
+
+
+def is_one_sentence(stderr):
+    return stderr.startswith("error: ") and stderr.count("\n") == 1 and stderr.endswith("\n")
+
+
+def publish_alone(environment, site):
+    """The publisher in a new process; its output is thrown away."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.environ.update(environment)
+    sys.argv = ["publish_to_nexus.py", "--mapping", site]
+    run_script(publish_to_nexus.main)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Makes processes that have the publisher imported already: a kill takes 0.2 s, not a second."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()  # now, for tests change the environment
+    return context
+
+
+@pytest.mark.parametrize("site", ["plan", "generic"])
+def test_a_run_killed_at_any_message_leaves_everything_or_nothing_and_the_next_completes_it(clinic, processes, site):
+    clinic = clinic(site)
+    messages = clinic.messages()
+    last = len(messages)
+    kills = [(number, DROPPED) for number in chosen(clinic, messages)]
+    kills += [(number, LOST_ANSWER) for number in range(last - 4, last + 1)]
+    for number, fault in kills:
+        assert killed_at(clinic, processes, number, fault), messages[number - 1]
+        was_committed = (number, fault) == (last, LOST_ANSWER)
+        assert clinic.held() == (EVERYTHING if was_committed else NOTHING), messages[number - 1]
+        if number % 9 == 0 or number == last:
+            clinic.completes()
+            clinic.clear()
+
+
+def killed_at(clinic, processes, number, fault):
+    """Whether a run is killed at the message of this number, before it or after it is passed on."""
+    run = None
+
+    def kill():
+        run.kill()
+        assert wait([run.sentinel], SECONDS)
+        return fault
+
+    with postgres_proxy(clinic.url, at(number, kill)) as proxy:
+        environment = clinic.environment | {"NEXUS_DATABASE_URL": proxy.url}
+        run = processes.Process(target=publish_alone, args=(environment, clinic.site), daemon=True)
+        run.start()
+        until(lambda: wait([run.sentinel], 0))
+    run.join()
+    return run.exitcode == -9
+
+
+@contextmanager
+def paused_before_commit(clinic, fault=None):
+    """A run that has done all but the commit; `go` lets it go on, or the fault befall it."""
+    reached, go = threading.Event(), threading.Event()
+
+    def pause():
+        reached.set()
+        go.wait(SECONDS)
+        return fault
+
+    with postgres_proxy(clinic.url, at_text("QCOMMIT", pause)) as proxy:
+        run = clinic.start(proxy.url)
+        try:
+            assert reached.wait(SECONDS)
+            yield run, go
+        finally:
+            go.set()
+            run.kill()
+            run.communicate()
+
+
+def waiting_run(clinic):
+    """One more run, which has said that it waits."""
+    run = clinic.start()
+    assert run.stdout.readline() == WAITING
+    return run
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_of_runs_at_once_one_publishes_and_the_others_wait_and_insert_nothing(clinic, others):
+    clinic = clinic()
+    with paused_before_commit(clinic) as (first, go):
+        rest = [waiting_run(clinic) for _ in range(others)]
+        assert all(run.poll() is None for run in (first, *rest))
+        go.set()
+        said, _ = first.communicate(timeout=SECONDS)
+        assert "Inserted 6 image batches and 12 images" in said
+        for run in rest:
+            said, errors = run.communicate(timeout=SECONDS)
+            assert (run.returncode, errors) == (0, "")
+            assert "Inserted 0 image batches and 0 images" in said
+    assert clinic.held() == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("fault", "said_by_second"),
+    [(DROPPED, "Inserted 6 image batches and 12 images"), (None, "Inserted 0 image batches and 0 images")],
+)
+def test_a_killed_run_lets_the_waiting_one_go_on_which_inserts_what_is_missing(clinic, fault, said_by_second):
+    clinic = clinic()
+    with paused_before_commit(clinic, fault) as (first, go):
+        second = waiting_run(clinic)
+        first.kill()
+        first.wait()
+        go.set()
+        said, errors = second.communicate(timeout=SECONDS)
+    assert (second.returncode, errors) == (0, "")
+    assert said_by_second in said
+    assert clinic.held() == EVERYTHING
+
+
+def insert_row(clinic, table, **values):
+    columns = ", ".join(f'"{column}"' for column in values)
+    marks = ", ".join(["%s"] * len(values))
+    clinic.execute(f"insert into {table} ({columns}) values ({marks})", *values.values())
+
+
+def another_image(clinic, **values):
+    """An image that the application makes in a batch of its own, at this moment."""
+    batch = "11111111-1111-4111-8111-111111111111"
+    clinic.execute(
+        "insert into images_imagebatch (id, patient_id, batch_name, captured_date, created_at, import_source)"
+        " values (%s, %s, 'another', '2020-01-01', now(), 'user_upload')",
+        *(batch, patient_id(1)),
+    )
+    row = {
+        "id": "22222222-2222-4222-8222-222222222222",
+        "batch_id": batch,
+        "s3_key": "users/a.jpg",
+        "original_filename": "a.jpg",
+        "file_size": 1,
+        "uploaded_at": "2020-01-01",
+        "category": "",
+    }
+    insert_row(clinic, "images_image", **{**row, **values})
+
+
+def delete_patient(clinic):
+    table = "patients_patient" if clinic.site == "plan" else "patients"
+    clinic.execute(f"delete from {table} where id = %s", patient_id(1))
+
+
+BATCHES_OF_1 = {f"image batch {batch_id(1, day)}" for day in ("2016-10-10", "2016-10-11")}
+SIXTH = f"image {IMAGES[5]['id']} (record 6)"
+CHANGES = {
+    "a patient deleted": ("plan", 'Qinsert into "images_imagebatch"', delete_patient, BATCHES_OF_1),
+    "a generic patient deleted": ("generic", 'Qinsert into "images_batch"', delete_patient, BATCHES_OF_1),
+    "an image with the same id": (
+        "plan",
+        'Qinsert into "images_image"',
+        partial(another_image, id=IMAGES[5]["id"]),
+        {SIXTH},
+    ),
+    "an image with the same FileMaker id": (
+        "plan",
+        'Qinsert into "images_image"',
+        partial(another_image, filemaker_id=IMAGES[5]["filemaker_id"]),
+        {SIXTH},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_another_session_changes_before_the_insert_keeps_everything_out_and_is_named(clinic, change):
+    site, before, act, named = CHANGES[change]
+    clinic = clinic(site)
+    held = []
+
+    def change_now():
+        act(clinic)
+        with psycopg.connect(clinic.url) as connection:
+            held.extend(connection.execute(f"select count(*) from {table}").fetchone()[0] for table in TABLES[site])
+
+    with postgres_proxy(clinic.url, at_text(before, change_now)) as proxy:
+        done = clinic.publish(proxy.url)
+    assert (done.returncode, done.stderr) == (1, "error: 1 rows stand in the way, so nothing was changed\n")
+    finding = done.stdout.splitlines()[0]
+    assert finding.partition(": ")[0] in named
+    assert ": the database refuses it (" in finding
+    assert clinic.held() == tuple(held)
+
+
+@pytest.mark.parametrize("recids", [(3,), range(1, 13)])
+def test_a_patient_whose_deletion_is_under_way_is_waited_for_and_the_batch_named(clinic, recids):
+    clinic = clinic()
+    clinic.environment = write_warehouse(Path(clinic.environment["LINKAGE_DATA"]), [IMAGES[n - 1] for n in recids])
+    with psycopg.connect(clinic.url) as other:
+        other.execute("delete from patients_patient where id = %s", [patient_id(1)])
+
+        def commit_when_waited_for():
+            waiting = "select count(*) from pg_locks where not granted"
+            with psycopg.connect(clinic.url, autocommit=True) as watching:
+                until(lambda: watching.execute(waiting).fetchone()[0])
+            other.commit()
+
+        helper = threading.Thread(target=commit_when_waited_for)
+        helper.start()
+        done = clinic.publish()
+        helper.join()
+    assert (done.returncode, done.stderr) == (1, "error: 1 rows stand in the way, so nothing was changed\n")
+    assert done.stdout.partition(": ")[0] in BATCHES_OF_1
+    assert clinic.held() == NOTHING
+
+
+def url_of(clinic, **parts):
+    return database_url(clinic.url, clinic.url.rpartition("/")[2], **parts)
+
+
+def read_only(clinic):
+    database = clinic.url.rpartition("/")[2]
+    clinic.execute(f"alter database {database} set default_transaction_read_only = on")
+    return clinic.url
+
+
+def without_insert(clinic):
+    """A role that may read everything, and insert nothing."""
+    clinic.execute(
+        "do $$ begin create role image_reader login password 'reader'; exception when duplicate_object then end $$"
+    )
+    clinic.execute("grant select on all tables in schema public to image_reader")
+    return url_of(clinic, user="image_reader", password="reader")
+
+
+def short_of_time(clinic):
+    """Each query may take no time, and the images are locked by somebody."""
+    database = clinic.url.rpartition("/")[2]
+    clinic.execute(f"alter database {database} set statement_timeout = '300ms'")
+    clinic.execute(
+        "create function sleep() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return new; end $$"
+    )
+    clinic.execute("create trigger slow before insert on images_image execute function sleep()")
+    return clinic.url
+
+
+def somewhere_else(clinic):
+    return f"postgresql://nexus:secret@127.0.0.1:{free_ports(1)[0]}/nexus"
+
+
+UNUSABLE = {
+    "down": (somewhere_else, "Nexus does not answer; check host and port, and that the server runs"),
+    "wrong password": (
+        lambda clinic: url_of(clinic, user="nexus", password="secret"),
+        "Nexus does not accept this user with this password",
+    ),
+    "no such database": (
+        lambda clinic: database_url(clinic.url, "nothing_here"),
+        "Nexus has no such database or user",
+    ),
+    "read-only": (read_only, "Nexus is read-only; name a database that can be written to"),
+    "no privilege": (
+        without_insert,
+        "Nexus refused the query: permission denied for table images_imagebatch; grant the role what it lacks",
+    ),
+    "no time": (
+        short_of_time,
+        "Nexus ended a query that took too long (statement_timeout); let this role's queries take longer",
+    ),
+}
+
+
+@pytest.mark.parametrize("state", UNUSABLE)
+def test_a_database_that_cannot_be_used_is_refused_in_one_sentence(clinic, caplog, state):
+    make, said = UNUSABLE[state]
+    clinic = clinic()
+    done = clinic.publish(make(clinic))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {said}\n")
+    assert (clinic.held(), caplog.records) == (NOTHING, [])
+
+
+def test_a_session_that_the_server_ends_in_the_middle_is_a_lost_connection(clinic, caplog):
+    clinic = clinic()
+
+    def terminate():
+        ours = "datname = current_database() and application_name = 'image-linkage'"
+        clinic.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where {ours}")
+
+    with postgres_proxy(clinic.url, at_text('Qinsert into "images_image"', terminate)) as proxy:
+        done = clinic.publish(proxy.url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: the connection to Nexus was lost; run again once it answers\n"
+    assert (clinic.held(), caplog.records) == (NOTHING, [])
+
+
+def test_a_lost_connection_is_one_line_of_a_process_too(clinic):
+    clinic = clinic()
+    with postgres_proxy(clinic.url, at_text("Qinsert", lambda: DROPPED)) as proxy:
+        run = clinic.start(proxy.url)
+        said, errors = run.communicate(timeout=SECONDS)
+    assert (run.returncode, said) == (2, "")
+    assert errors == "error: the connection to Nexus was lost; run again once it answers\n"

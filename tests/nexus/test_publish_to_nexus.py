@@ -1,0 +1,1088 @@
+"""Publishing: what goes into Nexus, what keeps everything out, and the batches of patients who were imported anew."""
+
+import re
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pytest
+
+import export_nexus_records
+import publish_to_nexus
+from linkage.duckdb_files import PROVED
+from linkage.nexus.mapping import FOLDER
+from linkage.paths import PROJECT_ROOT
+from sandbox import nexus
+from sandbox.postgres_server import database_url
+from tests.support import projects
+from tests.support.warehouses import (
+    MARTS,
+    NAME,
+    NOTE,
+    PATIENT_TABLES,
+    TYPE,
+    add_patients,
+    batch_id,
+    batches_of,
+    ids_md5,
+    image,
+    patient_id,
+    result,
+    write_warehouse,
+)
+
+BATCH_TABLES = {"plan": "images_imagebatch", "generic": "images_batch"}
+PATIENT_COLUMNS = {"plan": "patient_id", "generic": "object_id"}
+UPLOADED = {"plan": "created_at", "generic": "uploaded_at"}  # of a batch
+FILE_NAMES = {"plan": "original_filename", "generic": "original_name"}
+sites = pytest.mark.parametrize("site", ["plan", "generic"])
+
+
+@dataclass
+class Clinic:
+    """An application's database with the patients 1 to 3, and a warehouse to publish to it."""
+
+    site: str
+    url: str
+    folder: Path
+    run_here: Any
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def build(self, images, **rest):
+        self.environment = write_warehouse(self.folder, images, **rest)
+
+    def run(self, main, *options, **environment):
+        """Run a script as on the command line; whatever happens, it says nothing of a patient."""
+        environment = {"NEXUS_DATABASE_URL": self.url} | self.environment | environment
+        mapping = [] if "--mapping" in options else ["--mapping", self.site]
+        done = self.run_here(main, *mapping, *options, environment=environment)
+        assert not re.search(f"{NAME}|{NOTE}|{TYPE}", done.stdout + done.stderr)
+        return done
+
+    def publish(self, *options, **environment):
+        return self.run(publish_to_nexus.main, *options, **environment)
+
+    def published(self, *options):
+        """The run's output, where it must succeed."""
+        done = self.publish(*options)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    def refused(self, *options):
+        """The findings of a run that must change nothing because of them."""
+        before = self.everything()
+        done = self.publish(*options)
+        assert done.returncode == 1, done
+        assert self.everything() == before
+        findings = done.stdout.splitlines()[: done.stdout.splitlines().index(HEADER)]
+        assert done.stderr == f"error: {len(findings)} rows stand in the way, so nothing was changed\n"
+        return sorted(findings)
+
+    def execute(self, statement, *values):
+        with psycopg.connect(self.url) as connection:
+            cursor = connection.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else cursor.rowcount
+
+    def table(self, part):
+        """The rows of `batches`, `images` or `patients` by id, each a dictionary, ids as text."""
+        table = {"batches": BATCH_TABLES[self.site], "images": "images_image", "patients": PATIENT_TABLES[self.site]}
+        rows = self.execute(f"select cast(t.id as text), to_jsonb(t) from {table[part]} as t")
+        return dict(rows)
+
+    def everything(self):
+        return {part: self.table(part) for part in ("patients", "batches", "images")}
+
+    def record_numbers(self):
+        """The record numbers of the images in the database, by their file names, in order."""
+        names = (row[FILE_NAMES[self.site]] for row in self.table("images").values())
+        return sorted(int(Path(name).stem) for name in names)
+
+    def patient_of(self, batch):
+        return self.table("batches")[batch][PATIENT_COLUMNS[self.site]]
+
+    def lose_patient(self, number):
+        """Take a patient away although batches point there, as an import anew does."""
+        if self.site == "plan":
+            for (constraint,) in self.execute(
+                "select conname from pg_constraint where conrelid = 'images_imagebatch'::regclass and contype = 'f'"
+            ):
+                self.execute(f"alter table images_imagebatch drop constraint {constraint}")
+        self.execute(f"delete from {PATIENT_TABLES[self.site]} where id = %s", patient_id(number))
+
+    def add_batch(self, batch, patient=1, name="18 Oct 2016 (FileMaker Import)", day="2016-10-18", count=0):
+        """A batch that the application holds already."""
+        if self.site == "plan":
+            self.execute(
+                "insert into images_imagebatch (id, patient_id, batch_name, captured_date, created_at, import_source)"
+                " values (%s, %s, %s, %s, '2020-01-01', 'filemaker_import')",
+                *(batch, patient_id(patient), name, day),
+            )
+        else:
+            self.execute(
+                "insert into images_batch (id, content_type_id, object_id, name, description, image_count, uploaded_at)"
+                " select %s, id, %s, %s, 'by hand', %s, '2020-01-01' from django_content_type where model = 'patient'",
+                *(batch, patient_id(patient), name, count),
+            )
+
+    def add_image(self, batch, filemaker_id=None, key="users/a.jpg", order=0):
+        """An image that the application holds already, under an id of its own, which is returned."""
+        new = str(uuid.uuid4())
+        if self.site == "plan":
+            columns, values = "original_filename, category, filemaker_id", ["a.jpg", "", filemaker_id]
+        else:
+            columns = 'original_name, category, filemaker_id, mime_type, caption, "order"'
+            values = ["0.jpg", "", filemaker_id, "", "", order]
+        self.execute(
+            f"insert into images_image (id, batch_id, s3_key, file_size, uploaded_at, {columns})"
+            f" values (%s, %s, %s, 5, '2020-01-01', {', '.join(['%s'] * len(values))})",
+            *(new, batch, key, *values),
+        )
+        return new
+
+
+HEADER = "                        new   already there"
+
+
+@pytest.fixture
+def clinic(nexus_database, run_here, tmp_path):
+    def make(site):
+        url = nexus_database(site)
+        add_patients(url, site, 1, 2, 3)
+        return Clinic(site, url, tmp_path, run_here)
+
+    return make
+
+
+def counted(output):
+    """New and already there, by kind, as a run prints them."""
+    found = re.findall(r"^(image batches|images) +([0-9,]+) +([0-9,]+)$", output, re.MULTILINE)
+    return {kind: (int(new), int(there)) for kind, new, there in found}
+
+
+def finding(row, problem):
+    return f"image {row['id']} (record {row['recid']}): {problem}"
+
+
+def printed_moment(output):
+    return datetime.fromisoformat(re.search(r"with the timestamp (\S+ \S+)$", output, re.MULTILINE)[1])
+
+
+# What is inserted
+
+
+def test_every_column_of_a_row_is_filled_as_the_plans_models_read_it(clinic):
+    here = clinic("plan")
+    rows = [
+        image(1),
+        image(2, category="Left ear", filemaker_type="Left ear \v"),
+        image(3, 2, "2020-02-29", filemaker_id=None, category=None, filemaker_type=None),
+    ]
+    here.build(rows)
+    moment = printed_moment(here.published())
+    batches, images = nexus.ask(
+        here.url,
+        "plan",
+        """
+import json
+from sandbox.nexus.plan.images.models import Image, ImageBatch
+print(json.dumps([list(model.objects.order_by("pk").values()) for model in (ImageBatch, Image)], default=str))
+""",
+    )
+    days = {"2016-10-18": "18 Oct 2016 (FileMaker Import)", "2020-02-29": "29 Feb 2020 (FileMaker Import)"}
+    for read in (*batches, *images):
+        assert datetime.fromisoformat(read.pop("created_at", None) or read.pop("uploaded_at")) == moment
+    assert batches == sorted(
+        (
+            {
+                "id": batch_id(patient, day),
+                "patient_id": patient_id(patient),
+                "batch_name": days[day],
+                "captured_date": day,
+                "filemaker_batch_id": None,
+                "import_source": "filemaker_import",
+            }
+            for patient, day in ((1, "2016-10-18"), (2, "2020-02-29"))
+        ),
+        key=lambda row: row["id"],
+    )
+    filled = ("id", "batch_id", "s3_key", "original_filename", "file_size", "category", "filemaker_id",
+              "filemaker_type", "filemaker_date")  # fmt: skip
+    assert images == sorted(
+        ({column: row[column] for column in filled} | {"category": row["category"] or ""} for row in rows),
+        key=lambda row: row["id"],
+    )
+
+
+def test_every_column_of_a_row_is_filled_as_the_generic_models_read_it(clinic):
+    here = clinic("generic")
+    kinds = {
+        "PNG": "image/png",
+        "tif": "image/tiff",
+        "heic": "image/heic",
+        "jpeg": "image/jpeg",
+        "xyz": "application/octet-stream",
+    }
+    rows = [image(9), *(image(n, original_filename=f"{n}.{kind}") for n, kind in enumerate(kinds, 10))]
+    rows.append(image(1, 2, "2020-02-29", filemaker_id=None, category=None, filemaker_type=None))
+    here.build(rows)
+    moment = printed_moment(here.published())
+    batches, images = nexus.ask(
+        here.url,
+        "generic",
+        """
+import json
+from sandbox.nexus.generic.images.models import Batch, Image
+batches = [
+    {"patient": str(batch.content_object.pk), **values}
+    for batch, values in zip(Batch.objects.order_by("pk"), Batch.objects.order_by("pk").values())
+]
+print(json.dumps([batches, list(Image.objects.order_by("filemaker_id").values())], default=str))
+""",
+    )
+    for read in (*batches, *images):
+        assert datetime.fromisoformat(read.pop("uploaded_at")) == moment
+        assert read.pop("uploaded_by_id") is None
+        read.pop("content_type_id", None)
+    assert batches == sorted(
+        (
+            {
+                "patient": patient_id(patient),
+                "id": batch_id(patient, day),
+                "object_id": patient_id(patient),
+                "name": name,
+                "description": "",
+                "image_count": count,
+            }
+            for patient, day, name, count in (
+                (1, "2016-10-18", "18 Oct 2016 (FileMaker Import)", 6),
+                (2, "2020-02-29", "29 Feb 2020 (FileMaker Import)", 1),
+            )
+        ),
+        key=lambda row: row["id"],
+    )
+    orders = {1: 0, 9: 0, 10: 1, 11: 2, 12: 3, 13: 4, 14: 5}
+    assert images == [
+        {
+            "id": row["id"],
+            "batch_id": row["batch_id"],
+            "s3_key": row["s3_key"],
+            "original_name": row["original_filename"],
+            "file_size": row["file_size"],
+            "mime_type": kinds.get(row["original_filename"].split(".")[1], "image/jpeg"),
+            "category": row["category"] or "",
+            "caption": "",
+            "date_taken": row["filemaker_date"],
+            "filemaker_id": row["recid"],
+            "order": orders[row["recid"]],
+        }
+        for row in sorted(rows, key=lambda row: row["recid"])
+    ]
+
+
+@sites
+def test_the_printed_timestamp_finds_all_rows_of_the_run_and_no_others(clinic, site):
+    here = clinic(site)
+    here.build([image(1)])
+    here.published()
+    here.build([image(1), image(2), image(3, 2), image(4, 2)])
+    moment = printed_moment(here.published())
+    assert here.execute("select count(*) from images_image where uploaded_at = %s", moment) == [(3,)]
+    assert here.execute(f"select count(*) from {BATCH_TABLES[site]} where {UPLOADED[site]} = %s", moment) == [(1,)]
+
+
+def test_the_docs_say_how_to_take_a_run_back(clinic):
+    here = clinic("plan")
+    here.build([image(1)])
+    here.published()
+    before = here.everything()
+    here.build([image(1), image(2), image(3, 2)])
+    moment = printed_moment(here.published())
+    assert here.record_numbers() == [1, 2, 3]
+    page = (PROJECT_ROOT / "docs" / "nexus.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    here.execute(re.sub(r"'[-0-9]{10} [^']+'", f"'{moment}'", query))
+    assert here.everything() == before
+    here.published()
+    assert here.record_numbers() == [1, 2, 3]
+
+
+@sites
+def test_a_dry_run_inserts_nothing_and_prints_class_by_class_what_the_run_then_inserts(clinic, site):
+    here = clinic(site)
+    here.build([image(1)])
+    here.published()
+    before = here.everything()
+    here.build([image(1), image(2), image(3, 2), image(4, 3), image(5, 3)])
+    dry = here.published("--dry-run")
+    assert here.everything() == before
+    wet = here.published()
+    assert counted(dry) == counted(wet) == {"image batches": (2, 1), "images": (4, 1)}
+    assert "Would insert 2 image batches and 4 images\n" in dry
+    assert "Inserted 2 image batches and 4 images, with the timestamp " in wet
+    assert ("1 image batches would be given another image count" in dry) == (site == "generic")
+    assert ("1 image batches given another image count" in wet) == (site == "generic")
+    after = here.everything()
+    assert len(after["batches"]) == 3
+    assert here.record_numbers() == [1, 2, 3, 4, 5]
+    again = here.published()
+    assert counted(again) == {"image batches": (0, 3), "images": (0, 5)}
+    assert "Inserted 0 image batches and 0 images" in again
+    assert here.everything() == after
+
+
+@sites
+def test_a_warehouse_without_linked_images_publishes_nothing(clinic, site):
+    here = clinic(site)
+    here.build([])
+    assert counted(here.published()) == {"image batches": (0, 0), "images": (0, 0)}
+
+
+# Only verified copies
+
+
+COPIES = {
+    "copied": ([{}], True),
+    "already present": ([{"outcome": "already_present"}], True),
+    "no result": ([], False),
+    "another key": ([{"destination_key": "patients/other.jpg"}], False),
+    "another etag": ([{"source_etag": "f" * 32}], False),
+    "another bucket": ([{"destination_bucket": "elsewhere"}], False),
+    "failed": ([{"outcome": "failed"}], False),
+    "conflict": ([{"outcome": "conflict"}], False),
+    "source changed": ([{"outcome": "source_changed"}], False),
+    "an outcome nobody knows": ([{"outcome": "Copied"}], False),
+    "failed, then copied": ([{"outcome": "failed"}, {}], True),
+    "copied, then conflict": ([{}, {"outcome": "conflict"}], False),
+    "copied later, written earlier": ([{"recorded_at": "2026-02-01T00:00:00Z"}, {"outcome": "failed"}], True),
+    "failed elsewhere later": ([{}, {"outcome": "failed", "destination_key": "patients/other.jpg"}], True),
+}
+
+
+@sites
+def test_only_images_whose_copy_is_verified_are_published_and_only_their_batches(clinic, site):
+    here = clinic(site)
+    rows = [image(n, 1, f"2016-10-{n:02}") for n in range(1, len(COPIES) + 1)]
+    # one more image in the last batch that is published, and one in the first that is not
+    rows += [image(90, 1, "2016-10-14"), image(91, 1, "2016-10-03")]
+    results = [
+        result(row, **values) for row, (outcomes, _) in zip(rows, COPIES.values(), strict=False) for values in outcomes
+    ]
+    verified = [n for n, (_, is_verified) in enumerate(COPIES.values(), 1) if is_verified]
+    here.build(rows, results=results)
+    output = here.published()
+    assert here.record_numbers() == verified
+    assert counted(output) == {"image batches": (len(verified), 0), "images": (len(verified), 0)}
+    assert here.table("batches").keys() == {row["batch_id"] for row in rows if row["recid"] in verified}
+    waiting = len(rows) - len(verified)
+    assert f"\n{waiting} linked images have no verified copy yet: publish again after the next copy run\n" in output
+
+    here.build(rows)
+    output = here.published()
+    assert here.record_numbers() == sorted(row["recid"] for row in rows)
+    assert counted(output)["images"] == (waiting, len(verified))
+    assert "verified copy" not in output
+
+
+# What stands in the way
+
+
+HELD_OTHERWISE = {
+    "plan": {
+        "patient_id = '{other}'": "patient",
+        "captured_date = '2016-11-01'": "captured date",
+        "import_source = 'user_upload'": "source",
+    },
+    "generic": {
+        "object_id = '{other}'": "patient",
+        "content_type_id = (select id from django_content_type where model = 'user')": "patient",
+        "name = '1 Nov 2016 (FileMaker Import)'": "captured date",
+        "name = 'Renamed: {note}'": "captured date",
+        "name = '05 Oct 2016'": "source",
+    },
+}
+
+
+@sites
+def test_every_batch_that_nexus_holds_otherwise_is_named_and_keeps_everything_out(clinic, site):
+    here = clinic(site)
+    rows = [image(n, 1, f"2016-10-{n:02}") for n in range(1, 7)]
+    here.build(rows)
+    here.published()
+    expected = []
+    for row, (change, what) in zip(rows, HELD_OTHERWISE[site].items(), strict=False):
+        changed = change.format(other=patient_id(2), note=NOTE)
+        here.execute(f"update {BATCH_TABLES[site]} set {changed} where id = %s", row["batch_id"])
+        expected.append(f"image batch {row['batch_id']}: Nexus holds it with another {what}")
+    here.build([*rows, image(20, 3)])
+    assert here.refused() == sorted(expected)
+    dry = here.publish("--dry-run")
+    assert (dry.returncode, dry.stdout) == (1, here.publish().stdout)
+
+
+COMPARED = {
+    "plan": {
+        "batch_id": batch_id(3, "2016-10-18"),
+        "s3_key": "patients/other.jpg",
+        "original_filename": "other.jpg",
+        "file_size": 1,
+        "category": TYPE + " ",
+        "filemaker_id": str(uuid.UUID(int=1)),
+        "filemaker_type": None,
+        "filemaker_date": "2016-10-19",
+    },
+    "generic": {
+        "batch_id": batch_id(3, "2016-10-18"),
+        "s3_key": "patients/other.jpg",
+        "original_name": "100.jpg",
+        "file_size": 1,
+        "mime_type": "image/png",
+        "category": TYPE.lower(),
+        "date_taken": None,
+        "filemaker_id": None,
+    },
+}
+
+
+@sites
+def test_each_image_that_nexus_holds_with_other_content_is_named_with_what_differs(clinic, site):
+    here = clinic(site)
+    compared = COMPARED[site]
+    rows = [image(n) for n in range(1, len(compared) + 2)] + [image(50, 3)]
+    here.build(rows)
+    here.published()
+    for row, (column, value) in zip(rows, compared.items(), strict=False):
+        here.execute(f"update images_image set {column} = %s where id = %s", value, row["id"])
+    two = rows[len(compared)]
+    here.execute(f"update images_image set file_size = 1, {FILE_NAMES[site]} = 'a' where id = %s", two["id"])
+    free = {"plan": "uploaded_at = now()", "generic": "uploaded_at = now(), caption = 'seen', \"order\" = 7"}[site]
+    here.execute(f"update images_image set {free} where id = %s", rows[-1]["id"])
+    here.build([*rows, image(60, 2)])
+    again = "export Nexus's records and build again"
+    expected = [
+        finding(row, f"Nexus holds it with another {column}; {again}")
+        for row, column in zip(rows, compared, strict=False)
+    ]
+    expected.append(finding(two, f"Nexus holds it with another {FILE_NAMES[site]}, file_size; {again}"))
+    assert here.refused() == sorted(expected)
+
+
+@sites
+def test_an_image_that_nexus_holds_under_another_id_is_named_with_that_id(clinic, site):
+    here = clinic(site)
+    rows = [image(n) for n in range(1, 5)]
+    here.add_batch(batch_id(1, "2016-10-18"))
+    by_id = rows[0]["filemaker_id"] if site == "plan" else rows[0]["recid"]
+    held = [
+        here.add_image(rows[0]["batch_id"], filemaker_id=by_id),
+        here.add_image(rows[0]["batch_id"], key=rows[1]["s3_key"]),
+        here.add_image(rows[0]["batch_id"], key=rows[2]["source_key"]),
+    ]
+    here.build(rows)
+    assert here.refused() == sorted(
+        finding(row, f"Nexus holds it already, as image {other}; export Nexus's records and build again")
+        for row, other in zip(rows, held, strict=False)
+    )
+
+
+@sites
+def test_every_batch_whose_patient_is_gone_is_named(clinic, site):
+    here = clinic(site)
+    here.build([image(1), image(2, 8), image(3, 8, "2016-10-19"), image(4, 9)])
+    assert here.refused() == sorted(
+        f"image batch {batch_id(patient, day)}: its patient {patient_id(patient)} is not in Nexus any more"
+        for patient, day in ((8, "2016-10-18"), (8, "2016-10-19"), (9, "2016-10-18"))
+    )
+
+
+LONG = {
+    "plan": {"s3_key": 500, "original_filename": 255, "category": 100, "filemaker_type": 100},
+    "generic": {"s3_key": 500, "original_filename": 255, "category": 100},
+}
+LONG_BATCHES = {
+    "plan": {"batch_name": ("batch_name", 200), "import_source": ("import_source", 50)},
+    "generic": {"batch_name": ("name", 200)},
+}
+
+
+@sites
+def test_values_of_just_the_length_of_their_column_are_published(clinic, site):
+    here = clinic(site)
+    long = {column: "ä" * limit for column, limit in LONG[site].items()}
+    row = image(1, **long)
+    here.build([row])
+    here.published()
+    assert here.table("images")[row["id"]]["category"] == "ä" * 100
+
+
+@sites
+def test_every_value_that_is_longer_than_its_column_is_named(clinic, site):
+    here = clinic(site)
+    # blanks at the end, which PostgreSQL itself would cut off without a word
+    rows = [
+        image(n, **{column: TYPE + " " * (limit + 1 - len(TYPE))})
+        for n, (column, limit) in enumerate(LONG[site].items(), 1)
+    ]
+    others = [image(10 + n, 2, f"2016-10-{n + 1:02}") for n in range(len(LONG_BATCHES[site]))]
+    batches = batches_of([*rows, *others])
+    expected = []
+    for batch, (column, (held_column, limit)) in zip(batches[1:], LONG_BATCHES[site].items(), strict=True):
+        batch[column] = "x" * (limit + 1)
+        problem = f"its {held_column} has {limit + 1} characters, and Nexus takes {limit}"
+        expected.append(f"image batch {batch['id']}: {problem}")
+    for row, (column, limit) in zip(rows, LONG[site].items(), strict=True):
+        held_column = FILE_NAMES[site] if column == "original_filename" else column
+        expected.append(finding(row, f"its {held_column} has {limit + 1} characters, and Nexus takes {limit}"))
+    here.build([*rows, *others, image(30, 3)], batches=batches + batches_of([image(30, 3)]))
+    assert here.refused() == sorted(expected)
+
+
+RAISE = """
+create function refuse() returns trigger language plpgsql as $$ begin
+    if new.{name} = '37.jpg' then raise exception 'no %', new.category; end if; return new;
+end $$;
+create {kind} trigger refuse {when} insert on images_image {rest} for each row execute function refuse();
+"""
+RULES = {
+    "check": ("alter table images_image add constraint no_37 check ({name} <> '37.jpg')", "no_37"),
+    "unique": ("create unique index one_size on images_image (file_size)", "one_size"),
+    "deferred unique": (
+        "alter table images_image add constraint one_size unique (file_size) deferrable initially deferred",
+        "one_size",
+    ),
+    "deferred foreign key": (
+        "create table names (name text primary key);"
+        " insert into names select n || '.jpg' from generate_series(1, 80) as n where n <> 37;"
+        " alter table images_image add constraint known_name"
+        " foreign key ({name}) references names deferrable initially deferred",
+        "known_name",
+    ),
+    "trigger": (RAISE.replace("{kind}", "").replace("{when}", "before").replace("{rest}", ""), "RaiseException"),
+    "deferred trigger": (
+        RAISE.replace("{kind}", "constraint")
+        .replace("{when}", "after")
+        .replace("{rest}", "deferrable initially deferred"),
+        "RaiseException",
+    ),
+    "not null": ("alter table images_image alter filemaker_id set not null", "filemaker_id"),
+    "smaller number": ("alter table images_image alter file_size type smallint", "NumericValueOutOfRange"),
+}
+
+
+@pytest.mark.parametrize(
+    ("site", "rule"),
+    [*(("plan", rule) for rule in RULES), ("generic", "check"), ("generic", "deferred trigger")],
+)
+def test_a_row_in_the_middle_that_a_rule_of_the_application_refuses_is_named(clinic, site, rule):
+    here = clinic(site)
+    statement, name = RULES[rule]
+    here.execute(re.sub(r"\{name\}", FILE_NAMES[site], statement))
+    own = {"file_size": 1036} if "unique" in rule else {"file_size": 40_000} if rule == "smaller number" else {}
+    if rule == "not null":
+        own = {"filemaker_id": None}
+    rows = [image(n, 1 + n % 3, f"2016-10-{1 + n % 9:02}", **(own if n == 37 else {})) for n in range(1, 81)]
+    here.build(rows)
+    (said,) = here.refused()
+    if "unique" in rule:  # of two rows that cannot both be there, either
+        assert said in [finding(row, f"the database refuses it ({name})") for row in rows[35:37]]
+    else:
+        assert said == finding(rows[36], f"the database refuses it ({name})")
+
+
+@sites
+def test_a_batch_in_the_middle_that_a_rule_of_the_application_refuses_is_named(clinic, site):
+    here = clinic(site)
+    rows = [image(n, 1, f"2016-10-{n:02}") for n in range(1, 29)]
+    here.execute(f"alter table {BATCH_TABLES[site]} add constraint not_17 check (id <> '{rows[16]['batch_id']}')")
+    here.build(rows)
+    assert here.refused() == [f"image batch {rows[16]['batch_id']}: the database refuses it (not_17)"]
+
+
+# Batches and images that are there already
+
+
+@sites
+def test_a_batch_that_nexus_holds_gets_more_images_and_is_otherwise_left_as_it_is(clinic, site):
+    here = clinic(site)
+    held, other = str(uuid.uuid4()), str(uuid.uuid4())
+    here.add_batch(held, name="5 Nov 2016 (FileMaker Import)", day="2016-11-05", count=2)
+    here.add_batch(other, patient=2, count=9)
+    for order in (0, 1):
+        here.add_image(held, order=order, key=f"users/{order}.jpg")
+    before = here.everything()
+    rows = [image(n, 1, "2016-11-05", batch_id=held) for n in (12, 7)]
+    here.build(rows)
+    assert counted(here.published()) == {"image batches": (0, 1), "images": (2, 0)}
+    after = here.everything()
+    changed = {"image_count": 4} if site == "generic" else {}
+    assert after["batches"] == before["batches"] | {held: before["batches"][held] | changed}
+    assert before["images"].items() <= after["images"].items()
+    if site == "generic":
+        assert [after["images"][row["id"]]["order"] for row in rows] == [3, 2]
+
+
+def test_the_number_of_images_is_put_right_only_where_images_are_added(clinic):
+    here = clinic("generic")
+    here.build([image(1), image(2, 2)])
+    here.published()
+    here.execute("update images_batch set image_count = 40")
+    here.build([image(1), image(2, 2), image(3)])
+    assert "1 image batches given another image count" in here.published()
+    counts = {key: row["image_count"] for key, row in here.table("batches").items()}
+    assert counts == {batch_id(1, "2016-10-18"): 2, batch_id(2, "2016-10-18"): 40}
+
+
+@pytest.mark.parametrize(("site", "column_type"), [("plan", "integer"), ("plan", "text"), ("generic", "uuid")])
+def test_the_column_for_filemakers_image_id_gets_what_its_type_holds(clinic, site, column_type):
+    here = clinic(site)
+    here.execute(f"alter table images_image alter filemaker_id type {column_type} using null")
+    rows = [image(1), image(2, filemaker_id=None)]
+    here.build(rows)
+    here.published()
+    expected = [row["recid"] if column_type == "integer" else row["filemaker_id"] for row in rows]
+    assert [here.table("images")[row["id"]]["filemaker_id"] for row in rows] == expected
+    assert counted(here.published()) == {"image batches": (0, 1), "images": (0, 2)}
+
+
+def test_ids_in_columns_of_fixed_text_are_kept_whole(clinic):
+    here = clinic("plan")
+    here.execute("alter table images_image alter filemaker_id type char(36), alter category type char(100)")
+    here.build([image(1), image(2, filemaker_id=None)])
+    here.published()
+    row = here.table("images")[image(1)["id"]]
+    assert (row["filemaker_id"], row["category"].rstrip()) == (image(1)["filemaker_id"], TYPE)
+    assert counted(here.published()) == {"image batches": (0, 1), "images": (0, 2)}
+
+
+# Whether the mapping fits
+
+
+ID_IS_A_NUMBER = """
+truncate images_image;
+alter table images_image drop constraint images_image_pkey, alter id type bigint using 1, add primary key (id)
+"""
+# What does not fit any more, one after the other in one database, and what is said of it.
+MISFITS = {
+    "plan": {
+        "alter table images_image add rating int not null": "images_image needs a value for rating",
+        "alter table images_image drop category, drop filemaker_type": "has no column category, filemaker_type",
+        "alter table images_imagebatch drop import_source": "images_imagebatch has no column import_source",
+        ID_IS_A_NUMBER: "images_image.id is bigint, and our ids are UUIDs",
+        "drop table images_image": "no table images_image",
+    },
+    "generic": {
+        "update django_content_type set model = 'person' where model = 'patient'": "value patient_type is not there",
+        "alter table images_batch add a int not null, add b text not null": "images_batch needs a value for a, b",
+        'alter table images_image drop "order"': "images_image has no column order",
+        ID_IS_A_NUMBER: "images_image.id is bigint, and our ids are UUIDs",
+        "drop table images_batch cascade": "no table images_batch",
+        "drop table patients cascade": "no table patients",
+    },
+}
+
+
+@sites
+def test_a_mapping_that_does_not_fit_is_refused_before_the_first_row(clinic, site):
+    here = clinic(site)
+    here.build([image(1)])
+    for change, said in MISFITS[site].items():
+        here.execute(change)
+        assert_unusable(here.publish(), said)
+
+
+def assert_unusable(done, said):
+    """Exit code 2, one sentence, and nothing else."""
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert re.fullmatch(r"error: [^\n]+\n", done.stderr)
+    assert said in done.stderr, done.stderr
+
+
+def test_columns_that_the_database_fills_need_not_be_in_the_mapping(clinic):
+    here = clinic("plan")
+    here.execute(
+        "alter table images_image add a int not null default 1, add b int generated always as identity,"
+        " add c int generated always as (1) stored, add d int"
+    )
+    here.build([image(1)])
+    here.published()
+
+
+def test_a_mapping_of_ones_own_names_other_tables_in_a_schema_and_other_columns(clinic):
+    here = clinic("plan")
+    here.build([image(1)])
+    here.execute(
+        "create schema clinic; alter table patients_patient set schema clinic;"
+        ' alter table clinic.patients_patient rename to "Patient"; alter table images_image set schema clinic;'
+        " alter table clinic.images_image rename to picture; alter table clinic.picture rename file_size to bytes"
+    )
+    text = (FOLDER / "plan.yml").read_text(encoding="utf-8")
+    for old, new in (
+        ("patients_patient", "clinic.Patient"),
+        ("images_image\n", "clinic.picture\n"),
+        ("    file_size:", "    bytes:"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    own = here.folder / "own.yml"
+    own.write_text(text, encoding="utf-8")
+    done = here.publish("--mapping", own)
+    assert done.returncode == 0, done
+    assert here.execute("select original_filename, bytes from clinic.picture") == [("1.jpg", 1001)]
+    assert here.run(export_nexus_records.main, "--mapping", own).returncode == 0
+    assert image(1)["id"] in (here.folder / "nexus_images.csv").read_text()
+
+
+UNUSABLE_MAPPINGS = [
+    ("relink: patient_id", "relink: patient", "images_imagebatch has no column patient"),
+    ("    id: image.id\n", "", "the ids of images_image are not filled with ours"),
+    (":published_at", ":published", ":published"),
+    ("notes: notes", "comments: notes", "'comments' was unexpected"),
+]
+
+
+def test_a_mapping_file_that_cannot_be_used_is_refused_in_one_sentence(clinic):
+    here = clinic("plan")
+    here.build([image(1)])
+    path = here.folder / "own.yml"
+    text = (FOLDER / "plan.yml").read_text(encoding="utf-8")
+    for old, new, said in UNUSABLE_MAPPINGS:
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        assert_unusable(here.publish("--mapping", path), said)
+    assert not here.table("images")
+
+
+# The role
+
+
+FORBIDDEN = [
+    "select name from {patients}",
+    "select * from {patients}",
+    "insert into {patients} (id) values (gen_random_uuid())",
+    "update {patients} set notes = ''",
+    "delete from {patients}",
+    "delete from {batches}",
+    "delete from images_image",
+    "truncate {batches}, images_image",
+    "update images_image set s3_key = ''",
+    "update {batches} set {name} = ''",
+    "update {batches} set {uploaded} = now()",
+    "update {batches} set id = gen_random_uuid()",
+    "drop table images_image",
+    "create table linkage (id int)",
+]
+
+
+@pytest.fixture
+def role(clinic):
+    """Callable: a clinic, reached with nothing but the shipped role, and the same as the superuser reaches it."""
+    made = []
+
+    def make(site):
+        owner = clinic(site)
+        made.append(owner)
+        owner.execute((FOLDER / f"{site}_role.sql").read_text(encoding="utf-8"))
+        owner.execute("alter role image_linkage password 'secret'")
+        url = database_url(owner.url, owner.url.rpartition("/")[2], "image_linkage", "secret")
+        return Clinic(site, url, owner.folder, owner.run_here), owner
+
+    yield make
+    for owner in made:
+        owner.execute("drop owned by image_linkage; drop role image_linkage")
+
+
+@sites
+def test_the_shipped_role_suffices_and_can_do_nothing_else(role, site):
+    here, owner = role(site)
+    here.build([image(1)])
+    assert here.run(export_nexus_records.main).returncode == 0
+    here.published()
+    owner.lose_patient(1)
+    relinked = {"id": batch_id(1, "2016-10-18"), "patient_id": patient_id(1), "new_patient_id": patient_id(2)}
+    here.build(
+        [image(5, 3), image(6, 2, batch_id=relinked["id"])], relink=[relinked | {"image_ids_md5": ids_md5(image(1))}]
+    )
+    assert "1 image batches given their new patient" in here.published("--relink")
+    assert owner.record_numbers() == [1, 5, 6]
+    names = {
+        "patients": PATIENT_TABLES[site],
+        "batches": BATCH_TABLES[site],
+        "name": "batch_name" if site == "plan" else "name",
+        "uploaded": UPLOADED[site],
+    }
+    for statement in FORBIDDEN:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            here.execute(statement.format(**names))
+    owner.execute(f"revoke update ({PATIENT_COLUMNS[site]}) on {BATCH_TABLES[site]} from image_linkage")
+    here.build([image(7, 3)], relink=[relinked | {"patient_id": patient_id(2), "new_patient_id": patient_id(3)}])
+    here.published()
+    assert owner.record_numbers() == [1, 5, 6, 7]
+
+
+# Patients who were imported anew
+
+
+OLD, NEW = 1, 2
+PERSON = "its patient is another than was exported, or is there again; a person has to look at it"
+
+
+@pytest.fixture
+def left(clinic):
+    """Callable: a clinic whose patient OLD was imported anew as NEW: two batches of OLD's, one to relink."""
+
+    def make(site):
+        here = clinic(site)
+        here.build([image(1, OLD), image(2, OLD), image(3, OLD, "2016-10-19"), image(4, 3)])
+        here.published()
+        here.lose_patient(OLD)
+        return here
+
+    return make
+
+
+RELINKED = batch_id(OLD, "2016-10-18")
+RELINK = {"id": RELINKED, "patient_id": patient_id(OLD), "new_patient_id": patient_id(NEW)}
+RELINK |= {"image_ids_md5": ids_md5(image(1), image(2))}
+
+
+@sites
+def test_relinking_is_asked_for_and_gives_just_the_listed_batches_their_patient(left, site):
+    here = left(site)
+    more = image(9, NEW, "2016-12-24")
+    here.build([more], relink=[RELINK])
+    before = here.everything()
+    dry = here.published("--relink", "--dry-run")
+    assert here.everything() == before
+    assert "1 image batches would be given their new patient" in dry
+
+    assert "patient" not in here.published()
+    assert {key: here.table("batches")[key] for key in before["batches"]} == before["batches"]
+
+    before = here.everything()
+    assert "1 image batches given their new patient" in here.published("--relink")
+    after = here.everything()
+    changed = before["batches"][RELINKED] | {PATIENT_COLUMNS[site]: patient_id(NEW)}
+    assert after == before | {"batches": before["batches"] | {RELINKED: changed}}
+    assert "0 image batches given their new patient" in here.published("--relink")
+    assert here.everything() == after
+
+
+@sites
+def test_a_batch_is_relinked_before_new_images_of_its_patient_come_into_it(left, site):
+    here = left(site)
+    new = image(9, NEW, "2016-10-18", batch_id=RELINKED)
+    here.build([new], relink=[RELINK])
+    (said,) = here.refused()
+    assert said == f"image batch {RELINKED}: Nexus holds it with another patient"
+    assert counted(here.published("--relink")) == {"image batches": (0, 1), "images": (1, 0)}
+    assert here.patient_of(RELINKED) == patient_id(NEW)
+    assert here.table("images")[new["id"]]["batch_id"] == RELINKED
+
+
+@sites
+def test_nothing_is_relinked_where_a_new_row_is_refused(left, site):
+    here = left(site)
+    here.execute("alter table images_image add constraint no_9 check (file_size <> 1009)")
+    here.build([image(9, NEW)], relink=[RELINK])
+    assert here.refused("--relink") == [finding(image(9), "the database refuses it (no_9)")]
+
+
+CHANGED = "its images are others than were exported; export Nexus's records and build again"
+GONE = "is not in Nexus any more"
+
+
+@sites
+def test_every_batch_that_changed_since_the_export_is_named_and_nothing_is_relinked(left, site):
+    here = left(site)
+    add_patients(here.url, site, 4, 5, 6)
+    days = {
+        what: f"2017-01-{n:02}"
+        for n, what in enumerate(("moved", "more", "fewer", "other", "gone", "new gone", "fine"), 1)
+    }
+    rows = [image(100 + n, 4, day) for n, day in enumerate(days.values())] + [image(200, 5)]
+    here.build(rows)
+    here.published()
+    here.lose_patient(4)
+    batches = {what: batch_id(4, day) for what, day in days.items()} | {"back": batch_id(5, "2016-10-18")}
+    relink = [
+        {
+            "id": batch,
+            "patient_id": patient_id(4),
+            "new_patient_id": patient_id(NEW),
+            "image_ids_md5": ids_md5(*(row for row in rows if row["batch_id"] == batch)),
+        }
+        | (
+            {"patient_id": patient_id(5)}
+            if what == "back"
+            else {"new_patient_id": patient_id(6)}
+            if what == "new gone"
+            else {}
+        )
+        for what, batch in batches.items()
+    ]
+    here.execute(
+        f"update {BATCH_TABLES[site]} set {PATIENT_COLUMNS[site]} = %s where id = %s", patient_id(3), batches["moved"]
+    )
+    here.execute(
+        "delete from images_image where batch_id = any(%s)", [batches[what] for what in ("fewer", "other", "gone")]
+    )
+    for what in ("more", "other"):
+        here.add_image(batches[what])
+    here.execute(f"delete from {BATCH_TABLES[site]} where id = %s", batches["gone"])
+    here.execute(f"delete from {PATIENT_TABLES[site]} where id = %s", patient_id(6))
+    problems = {
+        "back": PERSON,
+        "moved": PERSON,
+        "more": CHANGED,
+        "fewer": CHANGED,
+        "other": CHANGED,
+        "gone": "Nexus does not have it any more",
+        "new gone": f"its patient {patient_id(6)} {GONE}",
+    }
+    here.build([image(9, 3)], relink=relink)
+    assert here.refused("--relink") == sorted(
+        f"image batch {batches[what]}: it cannot be relinked: {problem}" for what, problem in problems.items()
+    )
+    here.published()  # without --relink they stand in nobody's way
+
+
+@sites
+def test_every_batch_whose_relinking_a_rule_of_the_application_refuses_is_named(left, site):
+    here = left(site)
+    here.add_batch(str(uuid.uuid4()), patient=NEW)
+    day = "captured_date" if site == "plan" else "name"
+    here.execute(f"create unique index one_a_day on {BATCH_TABLES[site]} ({PATIENT_COLUMNS[site]}, {day})")
+    other = RELINK | {"id": batch_id(OLD, "2016-10-19"), "image_ids_md5": ids_md5(image(3))}
+    here.build([image(9, 3)], relink=[other, RELINK])
+    said = f"image batch {RELINKED}: it cannot be relinked: the database refuses it (one_a_day)"
+    assert here.refused("--relink") == [said]
+
+
+# The warehouse
+
+
+def make_again(here, mart):
+    """Make a mart anew, as a build of it alone does, without the tests that say that all is well."""
+    with duckdb.connect(here.environment["LINKAGE_WAREHOUSE"]) as connection:
+        connection.execute(f"create or replace table {mart} as from {mart}")
+
+
+NOT_PROVED = "is not from a whole build that passed all of its tests: run dbt build"
+
+
+def lose_column(here):
+    with duckdb.connect(here.environment["LINKAGE_WAREHOUSE"]) as connection:
+        connection.execute("alter table image drop column category")
+
+
+WAREHOUSES = {
+    "missing": (lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).unlink(), "there is no warehouse"),
+    **{f"another {mart}": (partial(make_again, mart=mart), NOT_PROVED) for mart in MARTS},
+    "no database": (
+        lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).write_text("x" * 9000),
+        "cannot be opened",
+    ),
+    "empty": (
+        lambda here: [
+            Path(here.environment["LINKAGE_WAREHOUSE"]).unlink(),
+            duckdb.connect(here.environment["LINKAGE_WAREHOUSE"]).close(),
+        ],
+        NOT_PROVED,
+    ),
+    "a mart without a column": (lose_column, "DuckDB cannot read the warehouse"),
+    "no copy results": (lambda here: (here.folder / "copy_results.csv").unlink(), "there is no"),
+    "a column is missing": (
+        lambda here: (here.folder / "copy_results.csv").write_text("run_id,recorded_at\n"),
+        "copy_results.csv has no column image_id in line 1",
+    ),
+    "a line is cut": (
+        lambda here: (here.folder / "copy_results.csv").open("a").write(f"run-2,{TYPE}\n"),
+        "copy_results.csv cannot be read: line 3 has 2 fields, not 13",
+    ),
+}
+
+
+def test_a_warehouse_that_cannot_be_used_is_refused_in_one_sentence(clinic):
+    here = clinic("plan")
+    for spoil, said in WAREHOUSES.values():
+        here.build([image(1)])
+        spoil(here)
+        assert_unusable(here.publish(), said)
+    assert not here.table("images")
+
+
+def test_a_warehouse_that_dbt_is_writing_to_is_refused_in_one_sentence(clinic):
+    here = clinic("plan")
+    here.build([image(1)])
+    code = (
+        f"import duckdb, sys; c = duckdb.connect({here.environment['LINKAGE_WAREHOUSE']!r}); print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        writer.stdout.readline()
+        assert_unusable(here.publish(), "cannot be opened: wait until dbt has ended")
+        writer.communicate("\n")
+    here.published()
+
+
+def test_the_warehouse_can_be_named_and_its_marts_may_lie_in_another_schema(clinic):
+    here = clinic("plan")
+    here.build([image(1)])
+    own = here.folder / "own.duckdb"
+    with duckdb.connect(own) as connection:
+        connection.execute(
+            f"attach '{here.environment['LINKAGE_WAREHOUSE']}' as built; create schema linkage; use linkage"
+        )
+        for mart in MARTS:
+            connection.execute(f"create table {mart} as from built.{mart}")
+            connection.execute(f"comment on table {mart} is '{PROVED}'")
+    here.build([image(2)], results=[result(image(1)), result(image(2))])
+    here.published("--warehouse", own)
+    assert here.record_numbers() == [1]
+
+
+# The whole way
+
+
+def test_what_was_published_is_already_linked_in_the_next_build_and_a_padded_day_is_the_same_batch(clinic):
+    here = clinic("generic")
+    projects.write_clinic(here.folder / "data", ["11/5/2016", "11/5/2016", "10/18/2016", "2/29/2020"])
+    padded = str(uuid.uuid4())
+    here.add_batch(padded, name="05 Nov 2016 (FileMaker Import)", count=1)
+    here.add_image(padded)
+    dbt = projects.InProcess(projects.Project(here.folder / "data", here.folder / "work"))
+    here.environment = {key: dbt.project.environment[key] for key in ("LINKAGE_DATA", "LINKAGE_WAREHOUSE")}
+
+    def export_and_build():
+        assert here.run(export_nexus_records.main).returncode == 0
+        built = dbt("build", "--exclude-resource-type", "unit_test")
+        assert built.success, built.text
+        return dict(dbt.project.query("select outcome, count(*) from image_outcome group by outcome"))
+
+    assert export_and_build() == {"linked": 4}
+    for mart, columns in MARTS.items():
+        built = dbt.project.query(
+            f"select column_name, lower(data_type) from duckdb_columns() where table_name = '{mart}'"
+        )
+        assert dict(built) == columns  # what tests/warehouses.py makes
+    columns = ("id", "s3_key", *(column for column in MARTS["image"] if column.startswith("source_")), "file_size")
+    images = [dict(zip(columns, row, strict=True)) for row in dbt.project.mart("image", columns)]
+    projects.write_seed(dbt.project.data, "copy_results", [result(row) for row in images])
+    assert counted(here.published()) == {"image batches": (2, 1), "images": (4, 0)}
+    rows = here.table("batches")
+    assert (rows[padded]["name"], rows[padded]["image_count"]) == ("05 Nov 2016 (FileMaker Import)", 3)
+    assert Counter(row["batch_id"] for row in here.table("images").values())[padded] == 3
+
+    after = here.everything()
+    assert export_and_build() == {"already_linked": 4}
+    assert len(dbt.project.manifest.read_text().splitlines()) == 1
+    assert counted(here.published()) == {"image batches": (0, 0), "images": (0, 0)}
+    assert here.everything() == after

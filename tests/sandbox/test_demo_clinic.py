@@ -1,0 +1,265 @@
+"""The synthetic clinic of `make demo` has the shape of a real one, and its story notices what does not hold."""
+
+import hashlib
+import io
+import re
+import stat
+from collections import Counter
+from datetime import date
+
+import pytest
+from PIL import Image
+
+import demo.__main__ as story
+from sandbox import clinic as demo_clinic
+from sandbox.clinic import DUMP, EXPORT_ENCODING, EXPORT_NAME, draw_objects, files_under, make_clinic, write_records
+
+ROW_REASONS = [
+    "invalid_recid", "duplicate_recid", "duplicate_filemaker_id", "held_back", "not_exported", "missing_patient_id",
+    "invalid_patient_id", "missing_date", "invalid_date", "future_date", "patient_not_found", "ambiguous_patient",
+    "missing_object", "ambiguous_object", "unsupported_file_type", "empty_object",
+]  # fmt: skip
+DATE, FILE_NAME, ID, ID_CONTACT, NAME_OF_FILE, NEXUS_EXPORT_DATE, RECID, TYPE = range(8)
+EXPORT_SHA256 = "d71e6ef57a23cbc0bf901a74a34858c23995d81e7f7cde5fed2905afbf1f7ffe"
+UUID = r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}"
+
+
+@pytest.fixture(scope="module")
+def clinic():
+    return make_clinic()
+
+
+@pytest.fixture(scope="module")
+def folder(clinic, tmp_path_factory):
+    path = tmp_path_factory.mktemp("clinic")
+    write_records(clinic, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def records(folder):
+    """The export's records, read from its bytes without the generator's help."""
+    content = (folder / EXPORT_NAME).read_bytes()
+    assert content.endswith(b"\r") and b"\n" not in content
+    return [record.split("\t") for record in content.decode(EXPORT_ENCODING)[:-1].split("\r")]
+
+
+def calendar_date(text):
+    """The date of an m/d/y text, None where there is none."""
+    try:
+        month, day, year = map(int, text.split("/"))
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def test_the_export_has_6502_records_of_eight_fields_and_no_header(records):
+    assert len(records) == 6_502
+    assert {len(record) for record in records} == {8}
+    assert "recid" not in records[0]
+
+
+def test_dates_are_unpadded_from_2016_to_2025_and_never_go_back_as_recid_rises(records):
+    numbered = sorted((record for record in records if record[RECID].isdigit()), key=lambda record: int(record[RECID]))
+    dates = [found for record in numbered if (found := calendar_date(record[DATE])) and found.year < 2999]
+    assert dates == sorted(dates)
+    assert (dates[0].year, dates[-1].year) == (2016, 2025)
+    assert not [record for record in records if record[DATE].startswith("0") and calendar_date(record[DATE])]
+    assert not [record for record in records if "/0" in record[DATE] and calendar_date(record[DATE])]
+
+
+def test_most_days_are_weekdays_and_the_dates_contradict_day_before_month(records):
+    dates = [found for record in records if (found := calendar_date(record[DATE]))]
+    assert 0 < sum(day.weekday() >= 5 for day in dates) / len(dates) < 0.1
+    assert sum(day.day > 12 for day in dates) > 3_000
+
+
+def test_recids_start_at_2_and_leave_about_600_gaps(records):
+    numbers = {int(record[RECID]) for record in records if record[RECID].isdigit()}
+    assert min(numbers) == 2
+    assert 590 <= max(numbers) - 1 - len(numbers) <= 610
+
+
+def test_about_1300_patients_came_on_1667_days_of_1_to_15_images_5_the_commonest(clinic, records):
+    days = Counter(
+        (record[ID_CONTACT], record[DATE])
+        for record, row in zip(records, clinic.rows, strict=True)
+        if row.reason not in demo_clinic.SPOILT_VALUES
+    )
+    assert len(days) == 1_667
+    whole_days = Counter(demo_clinic.DAYS_OF_SIZE)
+    assert whole_days.total() == 1_667 and set(whole_days) == set(range(1, 16))
+    assert max(days.values()) == 15 and min(days.values()) == 1
+    assert Counter(days.values()).most_common(1)[0][0] == 5
+    assert 1_250 <= len({patient for patient, _ in days}) <= 1_310
+
+
+def test_about_290_types_most_used_once_20_with_a_trailing_vt(records):
+    types = Counter(record[TYPE] for record in records)
+    assert 280 <= len(types) <= 300
+    assert sum(count == 1 for count in types.values()) > 200
+    assert sum(count for name, count in types.items() if name.endswith("\x0b")) == 20
+    best_known = "Dorsal, Posterior, Planter, R-Brannock, L-Brannock, Plantar, Left Dorsal, Medicare Card"
+    assert all(types[name] > 20 for name in best_known.split(", "))
+
+
+def test_a_quarter_of_the_free_text_names_is_a_question_mark_and_some_hold_a_vt(records):
+    names = [record[NAME_OF_FILE] for record in records]
+    assert 0.23 < names.count("?") / len(names) < 0.27
+    assert any("\x0b" in name.strip("\x0b") for name in names)
+
+
+def test_ids_are_upper_case_uuids(records):
+    for column in (ID, ID_CONTACT):
+        good = sum(re.fullmatch(UUID, record[column]) is not None for record in records)
+        assert good > 6_450
+    assert sum(record[ID] == "" for record in records) < 20
+
+
+def test_every_reason_stands_for_at_least_one_row_and_patient_not_found_for_most(clinic):
+    reasons = Counter(row.reason for row in clinic.rows if row.reason)
+    assert set(reasons) == set(ROW_REASONS)
+    assert 300 <= reasons.total() < 402
+    assert 6_100 <= len(clinic.rows) - reasons.total() < 6_200
+    assert reasons.most_common(1)[0][0] == "patient_not_found"
+    assert 100 <= reasons["patient_not_found"] <= 200
+    assert 24 <= len({row.id_contact for row in clinic.rows if row.reason == "patient_not_found"}) <= 60
+
+
+def test_linked_rows_have_one_nexus_patient_one_full_object_and_no_spoilt_field(clinic):
+    patients: dict[str, set[str]] = {}
+    for patient_id, filemaker_id in clinic.nexus_patients:
+        patients.setdefault(filemaker_id.lower(), set()).add(patient_id)
+    objects = Counter(stored.key for stored in clinic.objects if not stored.empty)
+    linked = [row for row in clinic.rows if not row.reason]
+    assert all(patients[row.id_contact.lower()] == {row.patient_id} for row in linked)
+    assert all(objects[f"{DUMP}{row.recid}.{row.extension}"] == 1 for row in linked)
+    assert all(row.nexus_export_date and calendar_date(row.date).year <= 2025 for row in linked)
+    assert len({row.recid for row in linked}) == len(linked)
+
+
+def test_the_dump_holds_objects_of_every_kind_and_every_reason(clinic):
+    keys = [stored.key.removeprefix(DUMP) for stored in clinic.dump()]
+    assert len(keys) == len(set(keys))
+    assert 6_600 <= len(keys) < 6_700
+    endings = Counter(key.rpartition(".")[2] for key in keys)
+    assert set(endings) >= {"jpg", "JPG", "png", "HEIC", "pdf", "mov"}
+    assert endings["jpg"] > 5_000
+    recids = {row.recid for row in clinic.rows}
+    stems = [key.partition(".")[0] for key in keys]
+    assert sum(stem.isdigit() and stem not in recids for stem in stems) > 50  # no_metadata
+    assert sum(stem.endswith("_thumb") for stem in stems) > 10  # unrecognised_key
+    skipped = {row.recid for row in clinic.rows if row.reason}
+    assert sum(stem in skipped for stem in stems) > 200  # record_skipped
+
+
+def test_no_two_keys_differ_in_case_alone_so_that_any_file_system_can_hold_them(clinic):
+    assert len({stored.key.lower() for stored in clinic.objects}) == len(clinic.objects)
+
+
+def test_the_file_name_ends_like_the_object(clinic):
+    named = [row for row in clinic.rows if row.file_name]
+    assert len(named) > 6_400
+    assert all(row.file_name.endswith(f".{row.extension}") for row in named)
+
+
+def test_nexus_holds_uploads_of_its_own_and_nothing_of_the_import(clinic):
+    assert clinic.nexus_images and all(filemaker_id == "" for _, _, filemaker_id, _ in clinic.nexus_images)
+    assert {batch[4] for batch in clinic.nexus_image_batches} == {"user_upload"}
+    dump_keys = {stored.key for stored in clinic.dump()}
+    assert dump_keys.isdisjoint(key for _, _, _, key in clinic.nexus_images)
+
+
+def test_two_generations_write_the_same_bytes_readable_by_the_owner_alone(folder, tmp_path):
+    write_records(make_clinic(), tmp_path)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [
+        EXPORT_NAME,
+        "held_images.csv",
+        "nexus_image_batches.csv",
+        "nexus_images.csv",
+        "nexus_patients.csv",
+    ]
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_the_export_never_changes_unnoticed(folder):
+    """The seed is fixed: what a reader of the README sees, another machine makes too."""
+    assert hashlib.sha256((folder / EXPORT_NAME).read_bytes()).hexdigest() == EXPORT_SHA256
+
+
+def test_pictures_are_real_each_different_and_of_many_sizes(clinic, tmp_path):
+    chosen = [stored for stored in clinic.dump() if stored.key.endswith((".jpg", ".png", ".JPG"))][:300]
+    draw_objects([stored for stored in chosen if not stored.empty], tmp_path)
+    contents = [path.read_bytes() for path in files_under(tmp_path)]
+    assert len(set(contents)) == len(contents) > 290
+    pictures = [Image.open(io.BytesIO(content)) for content in contents]
+    assert {picture.format for picture in pictures} == {"JPEG", "PNG"}
+    for picture in pictures:
+        picture.load()
+    assert len({picture.size for picture in pictures}) > 200
+    assert max(len(content) for content in contents) < 30_000
+
+
+def test_other_files_begin_as_their_type_does_and_an_empty_object_is_empty(clinic, tmp_path):
+    magic = {".pdf": b"%PDF-", ".mov": b"\0\0\0\x14ftypqt", ".HEIC": b"\0\0\0\x18ftypheic"}
+    by_ending = {ending: next(s for s in clinic.dump() if s.key.endswith(ending)) for ending in magic}
+    empty = next(stored for stored in clinic.objects if stored.empty)
+    draw_objects([*by_ending.values(), empty], tmp_path)
+    for ending, start in magic.items():
+        assert (tmp_path / by_ending[ending].key).read_bytes().startswith(start)
+    assert (tmp_path / empty.key).read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("after", "sentence"),
+    [
+        ({"dump/1.jpg": "a", "copy/1.jpg": "a"}, None),
+        ({"copy/1.jpg": "a"}, "1 objects that were there before are changed or gone"),
+        ({"dump/1.jpg": "b", "copy/1.jpg": "a"}, "1 objects that were there before are changed or gone"),
+        ({"dump/1.jpg": "a"}, "1 of 1 copies are missing or differ"),
+        ({"dump/1.jpg": "a", "copy/1.jpg": "b"}, "1 of 1 copies are missing or differ"),
+        ({"dump/1.jpg": "a", "copy/1.jpg": "a", "copy/2.jpg": "a"}, "1 objects are there that nobody asked for"),
+    ],
+)
+def test_the_proof_fails_on_a_lost_original_a_missing_or_other_copy_and_a_copy_too_many(after, sentence):
+    before, copies = {"dump/1.jpg": "a"}, {"copy/1.jpg": "a"}
+    if sentence is None:
+        story.check_copies(before, copies, after)
+    else:
+        with pytest.raises(story.DemoFailed, match=sentence):
+            story.check_copies(before, copies, after)
+
+
+def test_the_demo_empties_its_own_folder_and_refuses_any_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(story, "DEMO", tmp_path / "demo")
+    monkeypatch.setattr(story, "MARK", tmp_path / "demo" / "mark.txt")
+    story.empty_demo_folder()
+    (tmp_path / "demo" / "bucket").mkdir()
+    (tmp_path / "demo" / "bucket" / "2.jpg").touch()
+    story.empty_demo_folder()
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mark.txt"]
+
+    (tmp_path / "demo" / "mark.txt").rename(tmp_path / "demo" / "records.csv")
+    with pytest.raises(story.DemoFailed, match="no demo made"):
+        story.empty_demo_folder()
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["records.csv"]
+
+
+def test_the_outcomes_are_held_against_what_each_row_was_made_for(clinic, monkeypatch):
+    outcomes = [(row.recid, row.reason or "linked") for row in clinic.rows]
+    images = [(int(row.recid), row.patient_id, row.type.replace("\x0b", "\n")) for row in clinic.rows if not row.reason]
+
+    def answer_with(outcomes, images):
+        monkeypatch.setattr(story, "query", lambda sql: outcomes if "image_outcome" in sql else images)
+
+    answer_with(outcomes, images)
+    story.check_outcomes(clinic)
+    answer_with([*outcomes[:-1], (outcomes[-1][0], "held_back")], images)
+    with pytest.raises(story.DemoFailed, match="2 outcomes"):
+        story.check_outcomes(clinic)
+    answer_with(outcomes, [(images[0][0], images[-1][1], images[0][2]), *images[1:]])
+    with pytest.raises(story.DemoFailed, match="another patient or type"):
+        story.check_outcomes(clinic)

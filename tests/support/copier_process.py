@@ -1,0 +1,168 @@
+"""The copier in a process of its own that starts in a moment: as it is, or for a control without a safeguard."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+from unittest.mock import patch
+
+import copy_objects
+from linkage.copying import rules
+from linkage.copying import run as copy_run
+from linkage.copying.results import HEADER, ResultsFile
+from linkage.errors import run_script
+from linkage.s3.answers import Answer
+from linkage.s3.clients import s3_client
+from linkage.s3.engines import open_engine
+
+
+@cache
+def processes() -> Any:
+    """Makes processes that have the copier imported already, and what other tests start that way: all share one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "publish_to_nexus"])
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+        forkserver.ensure_running()
+    return context
+
+
+def run_copier(
+    arguments: list[str],
+    environment: dict[str, str],
+    folder: Path,
+    begin: Callable[[int], None],
+    *,
+    control: str = "",
+    timeout: float = 240,
+) -> CompletedProcess[str]:
+    """The copier's run; `begin` is called with its process id before it does anything; any `control` hurries.
+
+    A run that takes longer than `timeout` seconds is killed, and its end is `None`.
+    """
+    said, errors = folder / "stdout", folder / "stderr"
+    waits, go = processes().Pipe(duplex=False)
+    process = processes().Process(target=copy, args=(waits, arguments, environment, said, errors, control))
+    process.start()
+    waits.close()
+    try:
+        begin(process.pid)
+        go.send(None)
+        process.join(timeout)
+        code = process.exitcode
+    finally:
+        process.kill()
+        process.join()
+        go.close()
+    return CompletedProcess(arguments, code, said.read_text(), errors.read_text())
+
+
+def copy(
+    go: Connection, arguments: list[str], environment: dict[str, str], said: Path, errors: Path, control: str
+) -> None:
+    """What the new process does."""
+    for descriptor, path in ((1, said), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["copy_objects.py", *arguments]
+    if control:
+        hurry()
+        CONTROLS[control]()
+    go.recv()
+    run_script(copy_objects.main)
+
+
+# --- copiers that are not to be trusted ------------------------------------------------------------------------------
+
+
+def overwrite() -> None:
+    """Copies over what is there."""
+    copy_objects.check_store = lambda *_: None
+    rules.copy_conditions = lambda row: {"CopySourceIfMatch": f'"{row.source_etag}"'}
+
+
+def take_any_source() -> None:
+    """Copies whatever the source is by now."""
+    copy_objects.check_store = lambda *_: None
+    rules.copy_conditions = lambda row: {"IfNoneMatch": "*"}
+
+
+def lie() -> None:
+    """Says that it has copied, and has not."""
+
+    @contextmanager
+    def open_nothing(*_: object) -> Iterator[Any]:
+        yield lambda parameters, size, done: done(Answer(200, "", parameters["CopySourceIfMatch"].strip('"')))
+
+    copy_objects.check_store = lambda *_: None
+    copy_objects.open_engine = open_nothing
+
+
+def move() -> None:
+    """Deletes the original when it is copied."""
+
+    @contextmanager
+    def open_mover(*arguments: Any) -> Iterator[Any]:
+        client = s3_client()
+        with open_engine(*arguments) as send:
+
+            def send_and_delete(parameters: Any, size: int, done: Callable[[Answer], None]) -> None:
+                def delete(answer: Answer) -> None:
+                    if answer.status == 200:
+                        client.delete_object(**parameters["CopySource"])
+                    done(answer)
+
+                send(parameters, size, delete)
+
+            yield send_and_delete
+
+    copy_objects.open_engine = open_mover
+
+
+def forget() -> None:
+    """Begins a new results file each time."""
+    read = ResultsFile.read
+
+    def read_nothing(results: ResultsFile) -> Iterator[Any]:
+        os.ftruncate(results.descriptor, min(len(HEADER), os.fstat(results.descriptor).st_size))
+        return read(results)
+
+    ResultsFile.read = read_nothing
+
+
+def omit() -> None:
+    """Writes nothing down."""
+    ResultsFile.append = lambda *_: None
+
+
+def give_up() -> None:
+    """Tries nothing again."""
+    copy_run.PAUSES = ()
+
+
+def hurry() -> None:
+    """Waits a twentieth as long between tries: as good as the real one, for tests that have no time."""
+    copy_run.PAUSES = tuple(pause / 20 for pause in copy_run.PAUSES)
+
+
+HURRIES = "hurries"
+CONTROLS = {
+    HURRIES: lambda: None,
+    "overwrites": overwrite,
+    "takes any source": take_any_source,
+    "lies": lie,
+    "moves": move,
+    "forgets": forget,
+    "omits": omit,
+    "gives up": give_up,
+}

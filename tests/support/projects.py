@@ -1,0 +1,204 @@
+"""dbt, as tests call it: on a data folder, with everything it writes in a temporary folder."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import chdir
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+from uuid import uuid4
+
+import duckdb
+import psycopg
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.cli.main import dbtRunner
+
+from linkage.paths import PROJECT_ROOT
+from linkage.seeds import SEED_COLUMNS, make_missing_seeds
+from sandbox.postgres_server import database_url
+
+DUMP = "filemaker-import/images-bulk-dump/"
+NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+# Dates as month, day, year: 20 of them, so that day and month cannot be swapped.
+DATES = [f"{month}/{month + 12}/{year}" for year in (2016, 2017) for month in range(1, 11)]
+DBT = Path(sys.executable).with_name("dbt")
+
+
+@dataclass
+class Project:
+    """One place to run dbt in: `data` is the data folder, `work` holds all that dbt writes."""
+
+    data: Path
+    work: Path
+    root: Path = PROJECT_ROOT
+    linkage_data: str | None = None
+    variables: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for folder in (self.work, self.work / "profiles"):
+            folder.mkdir(exist_ok=True)
+        shutil.copy(PROJECT_ROOT / "profiles.yml.example", self.work / "profiles" / "profiles.yml")
+
+    @property
+    def manifest(self) -> Path:
+        return self.work / "manifest.csv"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "LINKAGE_DATA": self.linkage_data or str(self.data),
+            "LINKAGE_WAREHOUSE": str(self.work / "warehouse.duckdb"),
+            "MANIFEST_PATH": str(self.manifest),
+            "DBT_PROFILES_DIR": str(self.work / "profiles"),
+            "DBT_TARGET_PATH": str(self.work / "target"),
+            "DBT_LOG_PATH": str(self.work / "logs"),
+        }
+
+    def dbt(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run dbt as a command; its output is in `stdout`, uncoloured."""
+        variables = ["--vars", json.dumps(self.variables)] if self.variables else []
+        return subprocess.run(
+            [DBT, "--no-use-colors", *arguments, *variables],
+            check=False,
+            cwd=self.root,
+            env=os.environ | self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+
+    def query(self, sql: str) -> list[tuple]:
+        with duckdb.connect(str(self.work / "warehouse.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def mart(self, name: str, columns: tuple[str, ...]) -> list[tuple]:
+        selected = ", ".join(f'"{column}"' for column in columns)
+        return self.query(f"select {selected} from {name}")
+
+
+@dataclass
+class PostgresProject(Project):
+    """The same on PostgreSQL, in the database of `url`."""
+
+    url: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = psycopg.conninfo.conninfo_to_dict(self.url)
+        connection = {f"PG{name.upper()}": found[name] for name in ("host", "port", "user", "password")}
+        connection["PGDATABASE"] = found["dbname"]
+        return super().environment | connection | {"DBT_TARGET": "postgres"}
+
+    def query(self, sql: str) -> list[tuple]:
+        with psycopg.connect(self.url, options="-c search_path=image_linkage") as connection:
+            return connection.execute(sql).fetchall()
+
+    def mart(self, name: str, columns: tuple[str, ...]) -> list[tuple]:
+        selected = ", ".join(f'"{column}"' for column in columns)
+        return self.query(f"select {selected} from {name}" + (" order by ctid" if name == "copy_manifest" else ""))
+
+
+def postgres_project(server: str, folder: Path) -> PostgresProject:
+    """A project in a new database of the superuser's URL `server`, owned by a new role that may do nothing else."""
+    name = f"linkage_{uuid4().hex}"
+    password = f"password-of-{name}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create role {name} login password '{password}'")
+        connection.execute(f"create database {name} owner {name}")
+    return PostgresProject(folder / "data", folder / "work", url=database_url(server, name, name, password))
+
+
+@dataclass
+class Ended:
+    """How a dbt command ended, and all that it said."""
+
+    success: bool
+    text: str
+
+
+class InProcess:
+    """dbt in this process, on one data folder whose files change: it parses the project once."""
+
+    def __init__(self, project: Project):
+        self.project = project
+        self.said: list[str] = []
+        parser = dbtRunner()
+        parsed = self.invoke(parser, ["parse", "--no-partial-parse"])
+        assert parsed.success, parsed.exception
+        self.manifest = parsed.result
+        self.runner = dbtRunner(manifest=parsed.result, callbacks=[self.hear])
+
+    def hear(self, event):
+        if event.info.level in ("info", "warn", "error"):
+            self.said.append(event.info.msg)
+
+    def invoke(self, runner, arguments):
+        """Run dbt; what a command would leave behind in its own process is set back: environment, umask, database."""
+        umask = os.umask(0o022)
+        try:
+            with patch.dict(os.environ, self.project.environment), chdir(PROJECT_ROOT):
+                return runner.invoke(["--quiet", *arguments])
+        finally:
+            os.umask(umask)
+            if environment := DuckDBConnectionManager._ENV:
+                environment.close()
+
+    def __call__(self, *arguments: str, variables: dict | None = None) -> Ended:
+        self.said.clear()
+        result = self.invoke(self.runner, [*arguments, "--vars", json.dumps(variables or {})])
+        return Ended(result.success, "\n".join([*self.said, str(result.exception or "")]))
+
+
+def write_seed(folder: Path, seed: str, rows: list[dict], **text) -> Path:
+    """Write one seed of a data folder; columns that a row lacks are empty."""
+    path = folder / f"{seed}.csv"
+    with path.open("w", encoding="utf-8", newline="", **text) as file:
+        writer = csv.DictWriter(file, SEED_COLUMNS[seed], restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def uuid(number: int) -> str:
+    """A UUID as FileMaker writes one."""
+    return f"{number:08X}-0000-FFFF-9999-0123456789AB"
+
+
+def write_clinic(folder: Path, dates: list[str], prefix: str = "filemaker-import/images-bulk-dump/") -> None:
+    """Write a data folder with one linkable image per date, of one patient."""
+    make_missing_seeds(folder)
+    write_seed(
+        folder,
+        "filemaker_images_metadata",
+        [
+            {
+                "recid": n,
+                "id_Contact": uuid(1),
+                "date": date,
+                "Type": "Dorsal",
+                "id": uuid(1000 + n),
+                "fileName": f"{n}.jpg",
+            }
+            for n, date in enumerate(dates, 1)
+        ],
+    )
+    write_seed(
+        folder,
+        "s3_inventory",
+        [
+            {"bucket": "clinic", "key": f"{prefix}{n}.jpg", "size": 10, "etag": f"{n:032x}"}
+            for n in range(1, len(dates) + 1)
+        ],
+    )
+    write_seed(folder, "nexus_patients", [{"patient_id": "n-1", "filemaker_id": uuid(1)}])
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

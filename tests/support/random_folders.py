@@ -1,0 +1,545 @@
+"""Random data folders: small, dense and nasty ones from Hypothesis, and large ones from a random seed.
+
+Everything is built from one kind of choice, `below(n)`: a number from 0 to
+n - 1. Hypothesis makes it, and makes it smaller when it looks for the simplest
+folder that fails; so the plainest alternative always comes first.
+"""
+
+import random
+import uuid
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+from linkage.seeds import SEED_COLUMNS
+from tests.support.oracle import DEFAULT_SETTINGS, NAMESPACE
+
+
+class SeedFile(NamedTuple):
+    """One CSV file: its rows of texts, and how it is written."""
+
+    rows: list[tuple[str, ...]]
+    bom: bool = False
+    crlf: bool = False
+    quote_all: bool = False
+    extra_column: bool = False
+    last_line_ends: bool = True
+
+
+class Folder(NamedTuple):
+    """A data folder, and the dbt vars to read it with (`today` always among them)."""
+
+    settings: dict[str, str | list[str]]
+    files: dict[str, SeedFile]
+
+
+# --- Values --------------------------------------------------------------------------------------------------------
+
+WHITE_SPACE = (" ", "\n", "\t", "\v", "\f", "\r", "\u00a0", "\n ", " \u00a0\n", "\r\n")
+# Around a value these are part of it: the contract's white space is seven characters.
+NO_WHITE_SPACE = ("\u2003", "\u200b", "\ufeff", "\u0085")
+TEXTS = (
+    "?", "NULL", "null", "NaN", "None", "\\N", "''", '"', ",", "a,b", 'say "so"', "two\nlines", "Füße 足 🦶", "{recid}",
+)  # fmt: skip
+
+# FileMaker's patients: hex that is no RFC version, all digits, all letters.
+PATIENTS = (
+    "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
+    "00000000-0000-0000-0000-000000000001", "deadbeef-0000-ffff-0000-00000000beef",
+    "12345678-1234-1234-1234-123456789012", "ffffffff-ffff-ffff-ffff-ffffffffffff",
+)  # fmt: skip
+NO_UUIDS = (
+    "1b4e28ba-2fa1-11d2-883f-0016d3cca42", "1b4e28ba-2fa1-11d2-883f-0016d3cca427a",
+    "1b4e28ba2fa111d2883f0016d3cca427", "{1b4e28ba-2fa1-11d2-883f-0016d3cca427}",
+    "1b4e28ba-2fa1-11d2-883f-0016d3cca42g", "1b4e28ba-2fa1-11d2-883f 0016d3cca427",
+    "1b4e28ba-2fa1-11d2-883f-0016d3cca427\n1b4e28ba-2fa1-11d2-883f-0016d3cca427", "17",
+)  # fmt: skip
+NO_RECIDS = (
+    "", "0", "?", "-5", "6.5", "1,00", "0006,066", "1e3", "٣", "1234567890123456789", "0.0", "6 066", "1.0.0", "+7",
+    ".0", "0x10", "1_000", "5\n6", ",005", "1,,000",
+)  # fmt: skip
+NO_DATES = (
+    "?", "NULL", "11/5", "11/5/16", "11/5/20016", "11//2016", "111/5/2016", "11/5/2016 10:00", "Nov 5 2016", "20161105",
+    "11 / 5 / 2016", "11\\5\\2016", "1١/5/2016", "11/5/2016/", "0/0/0000", "11/5\n/2016", "-1/5/2016", "11:5:2016",
+)  # fmt: skip
+# Month, day and year as somebody typed them; no calendar has them.
+IMPOSSIBLE_DAYS = (
+    (2, 30, 2016), (2, 29, 2015), (2, 29, 1900), (13, 13, 2016), (0, 5, 2016), (11, 0, 2016), (11, 5, 0), (4, 31, 2017),
+)  # fmt: skip
+DAYS = (
+    date(2016, 11, 5), date(2016, 10, 18), date(2016, 5, 11), date(2016, 2, 29), date(2000, 2, 29), date(2017, 5, 3),
+    date(1, 1, 1), date(999, 12, 31), date(9999, 12, 31),
+)  # fmt: skip
+TYPES = (
+    "Dorsal", "Plantar", "Dorsal\n", " Left Dorsal ", "Medicare Card", "", "R-Brannock", "L - Brannock / 2",
+    "Dorsal, Posterior", '"Plantar"', "\u00a0", "?", "NULL", "É tude", "ŒDÈME 3", "—", "-x-", "two\nlines",
+)  # fmt: skip
+NEXUS_PATIENTS = ("0b9d1f0a", "9a000000", "fe000000")
+EXTENSIONS = (
+    "jpg", "jpg", "jpg", "JPG", "png", "HEIC", "jpeg", "pdf", "tIfF", "mov", "j pg", "j,pg", 'j"pg', "j'pg", "jpg ",
+    "gİf", "{recid}", "j\npg", "ＪＰＧ", "足",
+)  # fmt: skip
+# Names under the prefix that tell no recid; `{n}` is a recid that is in use.
+ODD_NAMES = (
+    "{n}_thumb.jpg", "{n}.1.jpg", "0{n}.jpg", "sub/{n}.jpg", "{n}", "{n}.", ".jpg", "", "Thumbs.db", "{n} .jpg",
+    "-{n}.jpg", "{n}.jpg/", "1234567890123456789.jpg", "{n}\n.jpg", "0.jpg", "٣.jpg", "/{n}.jpg", "{n},0.jpg",
+)  # fmt: skip
+SIZES = (
+    "0", "0", "0", "2048", "00", "", "?", "-1", "1.5", " 0", "0 ", "1,024", "1234567890123456789",
+    "000000000000000042", "0000000000000000042",
+)  # fmt: skip
+BUCKETS = ("clinic-dump", "clinic-dump", "clinic-dump", "second-bucket")
+PREFIXES = ("", "dump/", "dump 1/", 'dump, "old" & o\'ne/', "du_p%/(1).+[a]/", "dümp\\", "dump/1")
+TEMPLATES = (
+    "{recid}.{extension}", "{patient_id}/{captured_date}/{filemaker_id}/{recid}.{extension}",
+    "{batch_id} a,b \"c\" it's/{recid}-{recid}", "100%/_{captured_date}_{recid}_{filemaker_id}.{extension}",
+    "a\\1/$1/{recid}",
+)  # fmt: skip
+
+Below = Callable[[int], int]
+
+
+def pick(below, values):
+    """One of `values`."""
+    return values[below(len(values))]
+
+
+def once_in(below, times):
+    """True about once in so many times."""
+    # Not the last number, nor the first: Hypothesis likes both more than the others.
+    return below(times) == times // 2
+
+
+def around(below, text, often=8):
+    """`text`, now and then with white space at its ends, seldom with something that only looks like it."""
+    if not once_in(below, often):
+        return text
+    if once_in(below, 8):
+        return pick(below, NO_WHITE_SPACE) + text
+    return pick(below, ("", *WHITE_SPACE)) + text + pick(below, WHITE_SPACE)
+
+
+def any_case(below, text):
+    """`text` in upper case, as FileMaker writes it, or lower, or mixed."""
+    return pick(below, (text.upper(), text.upper(), text.lower(), text.capitalize()))
+
+
+def recid_text(below, recid):
+    """One of the ways to write a recid."""
+    plain = str(recid)
+    if not once_in(below, 3):
+        return plain
+    return pick(
+        below,
+        (
+            f"{plain}.0",
+            f"{plain}.",
+            f"{plain}.000",
+            f"0{plain}",
+            f"{recid:,}",
+            f"{recid:07,}",
+            f"{recid:025d}",
+            f"{recid:,}.0",
+        ),
+    )
+
+
+def date_text(below, day, order):
+    """One of the ways to write (month, day, year) in an order."""
+    month, day_of_month, year = day
+    width = pick(below, (1, 2))
+    parts = {"m": f"{month:0{width}d}", "d": f"{day_of_month:0{width}d}", "y": f"{year:04d}"}
+    first, second, third = (parts[part] for part in order)
+    separators = pick(below, ("//", "//", "--", "..", "/-", ".-"))
+    return first + separators[0] + second + separators[1] + third
+
+
+def name_based_id(name):
+    """An id of §6."""
+    return str(uuid.uuid3(NAMESPACE, name))
+
+
+# --- The settings --------------------------------------------------------------------------------------------------
+
+
+def make_settings(below):
+    """The dbt vars, each at its default or at another value."""
+    settings = dict(DEFAULT_SETTINGS)
+    settings["today"] = pick(below, ("2026-01-01", "2017-12-31", "2016-11-05", "9999-12-31"))
+    settings["filemaker_date_order"] = pick(below, ("mdy", "mdy", "dmy", "ymd"))
+    if once_in(below, 2):
+        settings["source_prefix"] = pick(below, PREFIXES)
+    if once_in(below, 2):
+        settings["destination_key_template"] = pick(below, TEMPLATES)
+    if once_in(below, 3):
+        settings["destination_bucket"] = pick(below, ("clinic-dump", "nexus-media"))
+    if settings["source_prefix"] == "":
+        # Else every destination lies under the source prefix.
+        settings["destination_bucket"] = "nexus-media"
+    if once_in(below, 3):
+        settings["batch_name_suffix"] = pick(below, ("", ' (o\'ld "FM", 100%)', "足"))
+    if once_in(below, 3):
+        settings["import_source"] = pick(below, ("manual", 'it\'s, "FM"'))
+    if once_in(below, 3):
+        settings["image_extensions"] = pick(
+            below,
+            (
+                ["JPG"],
+                ["jpg", "{recid}", "足", "GIF"],
+                ["jpg", "j pg", "j,pg", 'j"pg', "j'pg", "Pdf"],
+                ["png", "足", "GIF"],
+            ),
+        )
+    settings["unlinked_policy"] = pick(below, ("report", "copy"))
+    return settings
+
+
+# --- The export ----------------------------------------------------------------------------------------------------
+
+
+class World(NamedTuple):
+    """What the files of one folder have in common."""
+
+    settings: dict[str, str | list[str]]
+    patients: list[str]
+    days: list[date]
+    visits: list[tuple[str, date]]
+    filemaker_ids: list[str]
+    recids: list[int]
+
+
+def make_world(below, rows):
+    """Patients, days, image ids and recids for about so many rows: few, so that they meet."""
+    settings = make_settings(below)
+    today = date.fromisoformat(settings["today"])
+    days = [DAYS[below(len(DAYS))] for _ in range(3)] + [date(2016, 11, 5), today]
+    if today < date.max:
+        days.append(today + timedelta(days=1))
+    patients = list(PATIENTS)
+    if rows > 100:
+        patients += [f"{number:08x}-0f0e-0d0c-0b0a-090807060504" for number in range(rows // 8)]
+        days += [date(2016, 1, 4) + timedelta(days=number) for number in range(rows // 10)]
+    visits = [(pick(below, patients), pick(below, days)) for _ in range(3 + below(3) + rows // 5)]
+    first = pick(below, (1, 228, 995, 6060, 999_999_999_999_999_999 - 2 * rows))
+    recids = [first + number for number in range(rows + 3)]
+    return World(
+        settings,
+        patients,
+        days,
+        visits,
+        [f"{number:08x}-abcd-0000-efef-{number * 7919:012x}" for number in range(rows + 3)],
+        recids,
+    )
+
+
+def make_export_row(below, world, number, exported):
+    """One row of the export: one that may be linked, or every other time one with things wrong in it."""
+    bad = once_in(below, 2)
+    recid = recid_text(below, world.recids[number])
+    if bad and once_in(below, 10):
+        recid = pick(below, NO_RECIDS)
+    elif bad and once_in(below, 10):
+        recid = recid_text(below, pick(below, world.recids))
+
+    filemaker_id = any_case(below, world.filemaker_ids[number])
+    if bad and once_in(below, 8):
+        filemaker_id = pick(below, ("", *NO_UUIDS, *TEXTS))
+    elif bad and once_in(below, 10):
+        filemaker_id = any_case(below, pick(below, world.filemaker_ids))
+
+    patient, day = (
+        pick(below, world.visits) if once_in(below, 2) else (pick(below, world.patients), pick(below, world.days))
+    )
+    contact = any_case(below, patient)
+    if bad and once_in(below, 5):
+        contact = pick(below, ("", *NO_UUIDS, *TEXTS)) if once_in(below, 2) else ""
+
+    order = world.settings["filemaker_date_order"]
+    captured = date_text(below, (day.month, day.day, day.year), order)
+    if bad and once_in(below, 5):
+        other_orders = [other for other in ("mdy", "dmy", "ymd") if other != order]
+        captured = pick(
+            below,
+            (
+                "",
+                "",
+                date_text(below, pick(below, IMPOSSIBLE_DAYS), order),
+                date_text(below, (day.month, day.day, day.year), pick(below, other_orders)),
+                pick(below, NO_DATES),
+            ),
+        )
+
+    exported_on = pick(below, ("", "", " ", "\u00a0\n"))
+    if exported and not (bad and once_in(below, 6)):
+        exported_on = around(below, pick(below, ("12/19/2025", "?")))
+    return (
+        around(below, recid),
+        around(below, contact),
+        around(below, captured),
+        pick(below, TYPES),
+        pick(below, ("", "", *TEXTS)),
+        around(below, filemaker_id),
+        pick(below, ("IMG_1.jpg", "IMG_2.HEIC", "scan.pdf", "", *TEXTS)),
+        pick(below, ("?", "left foot", *TEXTS)),
+        exported_on,
+    )
+
+
+# --- S3 ------------------------------------------------------------------------------------------------------------
+
+
+def make_object(below, world, name):
+    """One inventory row for a name under the prefix, or seldom outside it."""
+    prefix = world.settings["source_prefix"]
+    if once_in(below, 20):
+        prefix = pick(
+            below, ("elsewhere/", prefix.upper(), prefix[:-1], "x" + prefix, prefix.replace("_", "m").replace("%", "x"))
+        )
+    size = pick(below, SIZES) if once_in(below, 3) else str(1 + below(9999))
+    etag = "" if once_in(below, 30) else f"{below(65536):032x}" + pick(below, ("", "", "-2"))
+    return (
+        pick(below, BUCKETS),
+        prefix + name,
+        size,
+        etag,
+        pick(below, ("2025-12-20T08:00:00+00:00", "", "?")),
+        pick(below, ("STANDARD", "GLACIER", "")),
+    )
+
+
+def make_inventory(below, world):
+    """One object for most recids, none or several for some; and names that tell no recid."""
+    objects = []
+    for recid in world.recids:
+        for _ in range(pick(below, (1, 1, 1, 1, 1, 1, 1, 0, 2, 1))):
+            extension = pick(below, EXTENSIONS) if once_in(below, 2) else "jpg"
+            objects.append(make_object(below, world, f"{recid}.{extension}"))
+            if once_in(below, 40):
+                objects.append(objects[-1])
+    for _ in range(below(3)):
+        objects.append(make_object(below, world, pick(below, ODD_NAMES).replace("{n}", str(pick(below, world.recids)))))
+    if once_in(below, 3):
+        objects.append(make_object(below, world, f"{world.recids[0] + 900_000}.jpg"))
+    return [row for row in objects if row[1] != ""]
+
+
+# --- Nexus ---------------------------------------------------------------------------------------------------------
+
+
+def make_nexus_patients(below, world):
+    """(Nexus patient, FileMaker patient) pairs: mostly one each, sometimes none, two, or one twice."""
+    pairs = []
+    for number, patient in enumerate(world.patients):
+        for copy in range(pick(below, (1, 1, 1, 1, 0, 2))):
+            # A second Nexus patient for the same id; or the same one again, written otherwise.
+            other = number if once_in(below, 3) else number + 100_000 * copy
+            if once_in(below, 15):
+                other = 0
+            nexus = f"{NEXUS_PATIENTS[other % 3]}-0000-4000-8000-{other:012x}"
+            pairs.append(("17" if once_in(below, 30) else nexus, patient))
+    pairs += [("", world.patients[0])] * once_in(below, 20)
+    rows = [
+        (around(below, any_case(below, nexus)), around(below, any_case(below, patient))) for nexus, patient in pairs
+    ]
+    return pairs, rows + [("0b9d1f0a-0000-4000-8000-0000000000ff", pick(below, ("", *TEXTS)))] * once_in(below, 4)
+
+
+def make_nexus_batches(below, world, pairs):
+    """Batches that Nexus holds: some for a patient and day of the export, in several copies or from other sources.
+
+    An id that stands for a second patient or day has another source, so that no id is reused for two batches.
+    """
+    rows, owners = [], {}
+    nexus_of = {patient: nexus for nexus, patient in pairs}
+    for number in range(below(6) + len(world.visits) // 10):
+        patient, day = pick(below, world.visits)
+        nexus = nexus_of.get(patient, "")
+        source = world.settings["import_source"]
+        if once_in(below, 4):
+            source = pick(below, ("scanner", "", "FILEMAKER_IMPORT"))
+        captured = day.isoformat()
+        if once_in(below, 5):
+            captured = date_text(below, (day.month, day.day, day.year), "ymd")
+        elif once_in(below, 12):
+            captured = pick(below, ("", "2016-02-30", f"{captured}T00:00:00", f"{day.month}/{day.day}/{day.year}"))
+        # Ids of their own; the one computed here; or that one under a patient's former id.
+        kind = pick(below, ("own", "computed", "former"))
+        if kind == "former":
+            nexus = "f0000000-0000-4000-8000-00000000f0f0"
+        for copy in range(pick(below, (1, 1, 2, 3))):
+            batch_id = name_based_id(f"image_batch:{patient}:{day.isoformat()}")
+            if kind == "own":
+                batch_id = f"{0xB0000000 - number * 0x10101:08x}-0000-4000-8000-{copy:012x}"
+            if owners.setdefault(batch_id, (nexus, day)) != (nexus, day):
+                source = "scanner"
+            rows.append(
+                (
+                    around(below, any_case(below, batch_id)),
+                    around(below, any_case(below, nexus)),
+                    pick(below, ("5 Nov 2016", "", 'o\'ld, "name"')),
+                    around(below, captured),
+                    around(below, source),
+                )
+            )
+    return rows, list(owners)
+
+
+def make_nexus_images(below, world, batch_ids, inventory):
+    """Images that Nexus holds, each known to a row of the export in one way or in none."""
+    rows = []
+    for number in range(below(4) + len(world.recids) // 40):
+        which = below(len(world.recids))
+        recid, filemaker_id = world.recids[which], world.filemaker_ids[which]
+        way = pick(below, ("none", "uuid", "recid", "id", "recid_id", "key", "two"))
+        image_id, known_as, key = f"{0xC0000000 - number * 0x101:08x}-0000-4000-8000-000000000000", "", ""
+        if way in ("uuid", "two"):
+            known_as = any_case(below, filemaker_id)
+        elif way == "recid":
+            known_as = recid_text(below, recid)
+        elif way == "id":
+            image_id = name_based_id(f"image:{filemaker_id}")
+        elif way == "recid_id":
+            image_id = name_based_id(f"image:recid:{recid}")
+        elif way == "none":
+            known_as = pick(below, ("", "", *NO_RECIDS, *NO_UUIDS))
+            key = pick(below, ("", f"patients/{recid}.jpg", f"{recid}.jpg"))
+        if way in ("key", "two") and inventory:
+            key = pick(below, inventory)[1] + pick(below, ("", "", "", " "))
+        image_id = "" if once_in(below, 15) else around(below, any_case(below, image_id))
+        batch_id = pick(below, ("0b000000-0000-4000-8000-00000000000b", "", *batch_ids))
+        rows.append((image_id, around(below, any_case(below, batch_id)), around(below, known_as), key))
+    return rows
+
+
+def make_left_batches(below, export):
+    """Batches whose patient is gone from Nexus, with images of the export: mostly of one FileMaker patient's."""
+    batches, images = [], []
+    for number in range(below(3) if export else 0):
+        batch_id = f"e0000000-0000-4000-8000-{number:012x}"
+        batches.append((batch_id, "f0000000-0000-4000-8000-0000000000e0", "left", "2016-11-05", "filemaker_import"))
+        contact = pick(below, export)[1].strip().lower()
+        rows = [row for row in export if row[1].strip().lower() == contact or once_in(below, 20)]
+        for row in rows[: 1 + below(2)]:
+            images.append((f"d0000000-0000-4000-8000-{len(images):012x}", batch_id, row[5], ""))
+    return batches, images
+
+
+# --- The folder ----------------------------------------------------------------------------------------------------
+
+
+def make_held_images(below, world):
+    """Records that a reviewer holds back, written as a person writes them."""
+    count = below(3) + len(world.recids) // 50
+    return [
+        (
+            around(
+                below, recid_text(below, pick(below, world.recids)) if not once_in(below, 8) else pick(below, NO_RECIDS)
+            ),
+            pick(below, ("reviewer", "")),
+            pick(below, ("2025-12-20", "", "?")),
+        )
+        for _ in range(count)
+    ]
+
+
+def make_copy_results(below, world):
+    """Outcomes of earlier runs, which must change nothing in the marts compared."""
+    return [
+        (
+            "run-1",
+            pick(below, ("2026-01-05T09:12:44+00:00", "?")),
+            name_based_id(f"image:{pick(below, world.filemaker_ids)}"),
+            "clinic-dump",
+            f"{world.settings['source_prefix']}{pick(below, world.recids)}.jpg",
+            pick(below, ("d41d8cd98f00b204e9800998ecf8427e", "")),
+            "clinic-dump",
+            pick(below, ('patients/a b, "c"/1.jpg', "")),
+            "",
+            pick(below, SIZES),
+            pick(below, ("copied", "already_present", "conflict", "source_missing", "failed", "?")),
+            pick(below, ("1", "")),
+            pick(below, ("", 'SlowDown, try "later"')),
+        )
+        for _ in range(below(4))
+    ]
+
+
+def rearranged(below, rows):
+    """The same rows in another order, which says nothing; or, of few rows, none: a header-only file."""
+    if len(rows) <= 100 and once_in(below, 40):
+        return []
+    if once_in(below, 3):
+        cut = below(len(rows) + 1)
+        return rows[cut:][::-1] + rows[:cut]
+    return rows
+
+
+def make_folder(below: Below, rows: int) -> Folder:
+    """A data folder with up to `rows` export rows."""
+    world = make_world(below, rows)
+    exported = not once_in(below, 3)
+    export = [make_export_row(below, world, number, exported) for number in range(rows)]
+    inventory = make_inventory(below, world)
+    pairs, nexus_patients = make_nexus_patients(below, world)
+    nexus_batches, batch_ids = make_nexus_batches(below, world, pairs)
+    nexus_images = make_nexus_images(below, world, batch_ids, inventory)
+    left_batches, images_in_left_batches = make_left_batches(below, export)
+    tables = {
+        "filemaker_images_metadata": export,
+        "s3_inventory": inventory,
+        "nexus_patients": nexus_patients,
+        "nexus_image_batches": nexus_batches + left_batches,
+        "nexus_images": nexus_images + images_in_left_batches,
+        "held_images": make_held_images(below, world),
+        "copy_results": make_copy_results(below, world),
+    }
+    files = {}
+    for seed, table in tables.items():
+        form = [once_in(below, times) for times in (4, 4, 4, 10)]
+        files[seed] = SeedFile(rearranged(below, table), *form, last_line_ends=not once_in(below, 6))
+    return Folder(world.settings, files)
+
+
+@cache
+def numbers_below(count):
+    return st.integers(0, count - 1)
+
+
+@st.composite
+def data_folders(draw: st.DrawFn, rows: int = 24) -> Folder:
+    """Folders of up to `rows` export rows, in which every reason of §7 comes up."""
+    few, more = st.integers(0, 3), st.integers(8, rows)
+    return make_folder(
+        lambda count: draw(numbers_below(count)), draw(st.one_of(few, more, more, more, more, more, more))
+    )
+
+
+def write_folder(folder: Folder, path: Path) -> None:
+    """Write the seven CSV files into the folder `path`, which is made where it is missing."""
+    path.mkdir(parents=True, exist_ok=True)
+    for seed, file in folder.files.items():
+        header, *rows = [SEED_COLUMNS[seed], *file.rows]
+        if file.extra_column:
+            header, rows = (*header, "remark"), [(*row, 'new, "unknown"') for row in rows]
+        line_end = "\r\n" if file.crlf else "\n"
+        text = line_end.join(",".join(quoted(value, file.quote_all) for value in row) for row in [header, *rows])
+        text = ("\ufeff" if file.bom else "") + text + (line_end if file.last_line_ends else "")
+        (path / f"{seed}.csv").write_bytes(text.encode())
+
+
+def quoted(value, always):
+    """`value` as RFC 4180 wants it. (Before 3.13 the csv module leaves a lone CR unquoted.)"""
+    if always or any(character in value for character in ',"\r\n'):
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+def large_folder(seed: int, rows: int, path: Path) -> dict[str, str | list[str]]:
+    """Write a folder with `rows` export rows, the same for the same `seed`; its settings are returned."""
+    folder = make_folder(random.Random(seed).randrange, rows)
+    write_folder(folder, path)
+    return folder.settings

@@ -1,0 +1,210 @@
+"""What the publisher reads, made without dbt in milliseconds: the marts in a DuckDB file, copy_results.csv beside it.
+
+`test_publish_to_nexus.py` holds the tables against those of a real build.
+"""
+
+import hashlib
+import uuid
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import psycopg
+from psycopg.types.json import Jsonb
+
+from linkage.duckdb_files import PROVED, literal
+from tests.support import projects
+
+NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
+BUCKET = "clinic"
+MARTS = {
+    "image_batch": {
+        "id": "varchar",
+        "patient_id": "varchar",
+        "batch_name": "varchar",
+        "captured_date": "date",
+        "filemaker_batch_id": "varchar",
+        "import_source": "varchar",
+        "image_count": "bigint",
+    },
+    "image": {
+        "id": "varchar",
+        "batch_id": "varchar",
+        "s3_key": "varchar",
+        "original_filename": "varchar",
+        "file_size": "bigint",
+        "category": "varchar",
+        "filemaker_id": "varchar",
+        "filemaker_type": "varchar",
+        "filemaker_date": "date",
+        "recid": "bigint",
+        "patient_id": "varchar",
+        "source_bucket": "varchar",
+        "source_key": "varchar",
+        "source_etag": "varchar",
+    },
+    "copy_manifest": {
+        "image_id": "varchar",
+        "source_bucket": "varchar",
+        "source_key": "varchar",
+        "source_etag": "varchar",
+        "source_size": "bigint",
+        "destination_bucket": "varchar",
+        "destination_key": "varchar",
+    },
+    "batches_to_relink": {
+        "id": "varchar",
+        "patient_id": "varchar",
+        "new_patient_id": "varchar",
+        "captured_date": "date",
+        "image_count": "bigint",
+        "image_ids_md5": "varchar",
+    },
+}
+PATIENT_TABLES = {"plan": "patients_patient", "generic": "patients"}
+# Of every patient, and of every image; never to be seen in any output.
+NAME, NOTE, TYPE = "Marked Name", "marked note", "Marked type"
+
+
+def ids_md5(*images: dict) -> str:
+    """What batches_to_relink has of the images in a batch."""
+    return hashlib.md5(",".join(sorted(each["id"] for each in images)).encode(), usedforsecurity=False).hexdigest()
+
+
+def patient_id(number: int) -> str:
+    """The Nexus id of a patient."""
+    return f"{number:08x}-aaaa-4aaa-8aaa-0123456789ab"
+
+
+def filemaker_patient_id(number: int) -> str:
+    """FileMaker's id of a patient, as it is compared."""
+    return projects.uuid(number).lower()
+
+
+def batch_id(patient: int, day: str) -> str:
+    """The id of a patient's batch (contract, section 6)."""
+    return str(uuid.uuid3(NAMESPACE, f"image_batch:{filemaker_patient_id(patient)}:{day}"))
+
+
+def image(recid: int, patient: int = 1, day: str = "2016-10-18", **values) -> dict:
+    """A row of the mart image, of a patient by number; `values` stand for columns' own."""
+    filemaker_id = values.get("filemaker_id", projects.uuid(100_000 + recid).lower())
+    row = {
+        "id": str(uuid.uuid3(NAMESPACE, f"image:{filemaker_id or f'recid:{recid}'}")),
+        "batch_id": batch_id(patient, day),
+        "original_filename": f"{recid}.jpg",
+        "file_size": 1000 + recid,
+        "category": TYPE,
+        "filemaker_id": filemaker_id,
+        "filemaker_type": TYPE,
+        "filemaker_date": day,
+        "recid": recid,
+        "patient_id": patient_id(patient),
+        "source_bucket": BUCKET,
+        "source_key": f"filemaker-import/images-bulk-dump/{recid}.jpg",
+        "source_etag": f"{recid:032x}",
+        **values,
+    }
+    row.setdefault("s3_key", f"patients/{row['patient_id']}/images/{row['batch_id']}/{recid}.jpg")
+    return row
+
+
+def batches_of(images: list[dict]) -> list[dict]:
+    """The rows of the mart image_batch: the batches of these images."""
+    batches = {}
+    for row in images:
+        day = date.fromisoformat(row["filemaker_date"])
+        batch = batches.setdefault(
+            row["batch_id"],
+            {
+                "id": row["batch_id"],
+                "patient_id": row["patient_id"],
+                "batch_name": f"{day.day} {day:%b %Y} (FileMaker Import)",
+                "captured_date": row["filemaker_date"],
+                "import_source": "filemaker_import",
+                "image_count": 0,
+            },
+        )
+        batch["image_count"] += 1
+    return list(batches.values())
+
+
+def result(image: dict, **values) -> dict:
+    """The row of copy_results.csv that says that an image was copied; `values` stand for columns' own."""
+    return {
+        "run_id": "run-1",
+        "recorded_at": "2026-01-02T03:04:05Z",
+        "image_id": image["id"],
+        "source_bucket": image["source_bucket"],
+        "source_key": image["source_key"],
+        "source_etag": image["source_etag"],
+        "destination_bucket": BUCKET,
+        "destination_key": image["s3_key"],
+        "destination_etag": image["source_etag"],
+        "size": image["file_size"],
+        "outcome": "copied",
+        "attempts": 1,
+        **values,
+    }
+
+
+def write_warehouse(
+    folder: Path,
+    images: list[dict],
+    *,
+    batches: list[dict] | None = None,
+    results: list[dict] | None = None,
+    relink: list[dict] = (),
+) -> dict[str, str]:
+    """Write `warehouse.duckdb`, as a build that passed leaves it, and `copy_results.csv` to `folder`.
+
+    `batches` are those of the images unless given; `results` say that every
+    image was copied unless given. Returns the environment in which a script reads them.
+    """
+    path = folder / "warehouse.duckdb"
+    path.unlink(missing_ok=True)
+    manifest = [
+        {
+            **row,
+            "image_id": row["id"],
+            "source_size": row["file_size"],
+            "destination_bucket": BUCKET,
+            "destination_key": row["s3_key"],
+        }
+        for row in images
+    ]
+    rows = {
+        "image_batch": batches_of(images) if batches is None else batches,
+        "image": images,
+        "copy_manifest": manifest,
+        "batches_to_relink": relink,
+    }
+    with duckdb.connect(path) as connection:
+        create_marts(connection)
+        for mart, columns in MARTS.items():
+            values = [[row.get(column) for column in columns] for row in rows[mart]]
+            if values:
+                connection.executemany(f"insert into {mart} values ({', '.join('?' * len(columns))})", values)
+    projects.write_seed(folder, "copy_results", [result(row) for row in images] if results is None else results)
+    return {"LINKAGE_WAREHOUSE": str(path), "LINKAGE_DATA": str(folder)}
+
+
+def create_marts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the marts, empty, as of a build that passed."""
+    for mart, columns in MARTS.items():
+        connection.execute(f"create table {mart} ({', '.join(' '.join(column) for column in columns.items())})")
+        connection.execute(f"comment on table {mart} is {literal(PROVED)}")
+
+
+def add_patients(url: str, site: str, *numbers: int) -> None:
+    """Insert patients by number, with marked names and notes, into an application's database."""
+    generic = site == "generic"
+    with psycopg.connect(url) as connection:
+        for number in numbers:
+            values = [patient_id(number), NAME, f"{NOTE} FileMaker ID: {filemaker_patient_id(number)}"]
+            values += [Jsonb({"filemaker_id": filemaker_patient_id(number)})] if generic else []
+            connection.execute(
+                f"insert into {PATIENT_TABLES[site]} (id, name, notes{', filemaker_metadata' if generic else ''})"
+                f" values ({', '.join(['%s'] * len(values))})",
+                values,
+            )

@@ -1,0 +1,422 @@
+"""dbt build on DuckDB: seeds, evidence, the manifest, settings, files."""
+
+import csv
+import os
+import random
+import re
+import shutil
+import uuid as uuids
+from pathlib import Path
+
+import pytest
+
+from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
+from linkage.seeds import SEED_COLUMNS
+from tests.support.projects import (
+    DATES,
+    DUMP,
+    NO_UNIT_TESTS,
+    InProcess,
+    Project,
+    hashes,
+    uuid,
+    write_clinic,
+    write_seed,
+)
+
+NAMESPACE = uuids.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
+MANIFEST_COLUMNS = (
+    "image_id", "source_bucket", "source_key", "source_etag", "source_size", "destination_bucket", "destination_key",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    """dbt in this process, for tests of what a build decides."""
+    folder = tmp_path_factory.mktemp("shared")
+    write_clinic(folder / "data", DATES)
+    return InProcess(Project(folder / "data", folder / "work"))
+
+
+@pytest.fixture
+def dbt(shared: InProcess) -> InProcess:
+    """dbt on a clinic with one linkable image per date, and an older manifest."""
+    shutil.rmtree(shared.project.data)
+    write_clinic(shared.project.data, DATES)
+    shared.project.manifest.write_text("an older one")
+    return shared
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """The same clinic, for dbt as a command."""
+    write_clinic(tmp_path / "data", DATES)
+    return Project(tmp_path / "data", tmp_path / "work")
+
+
+def texts_with(project: Project, marker: str) -> list[Path]:
+    """The files that dbt left and that hold `marker`; the database, which holds the records, aside."""
+    kept = [path for path in project.work.rglob("*") if path.is_file() and not path.name.startswith("warehouse.duckdb")]
+    assert len(kept) > 20
+    return [path for path in kept if marker.encode() in path.read_bytes()]
+
+
+def read_manifest(project: Project) -> list[tuple]:
+    with project.manifest.open(encoding="utf-8", newline="") as file:
+        return [tuple(row) for row in csv.reader(file)]
+
+
+def test_a_build_that_passes_leaves_the_manifest_behind(project):
+    ended = project.dbt("build")
+    assert ended.returncode == 0, ended.stdout
+    header, *rows = read_manifest(project)
+    assert tuple(header) == MANIFEST_COLUMNS
+    assert rows == [tuple(str(value) for value in row) for row in project.mart("copy_manifest", MANIFEST_COLUMNS)]
+    assert [row[2].removeprefix(DUMP) for row in rows] == [f"{n}.jpg" for n in range(1, 21)]
+
+
+def test_what_dbt_and_duckdb_write_is_the_owners_alone(project, tmp_path):
+    copy = copy_of_project(tmp_path)
+    project.root, project.work = copy, copy / "work"
+    project.__post_init__()
+    project.work.chmod(0o755)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    ended = project.dbt("build", *NO_UNIT_TESTS, "--log-path", str(elsewhere))
+    assert ended.returncode == 0, ended.stdout
+    for folder in (project.work, project.work / "target"):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+    for file in (project.manifest, project.work / "warehouse.duckdb", project.work / "target" / "run_results.json"):
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    # a folder outside the project is left as it is: others may need it
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+
+
+def copy_of_project(folder: Path) -> Path:
+    """The project's own files, elsewhere."""
+    ignored = shutil.ignore_patterns(".git", ".venv", "data", "target", "logs")
+    return Path(shutil.copytree(PROJECT_ROOT, folder / "project", ignore=ignored))
+
+
+def test_only_a_whole_build_writes_a_manifest(dbt):
+    assert dbt("build", *NO_UNIT_TESTS).success
+    first = dbt.project.manifest.read_bytes()
+    assert first.count(b"\n") == 21
+    for part in (["build", "--select", "reasons"], ["run"], ["test", "--select", "conservation"]):
+        dbt.project.manifest.write_text("an older one")
+        assert dbt(*part).success, part
+        assert dbt.project.manifest.read_text() == "an older one", part
+    assert dbt("build", *NO_UNIT_TESTS).success
+    assert dbt.project.manifest.read_bytes() == first
+    dbt("build", "--empty", *NO_UNIT_TESTS)
+    assert not dbt.project.manifest.exists()
+
+
+def test_a_build_that_fails_takes_an_older_manifest_away_and_says_why(dbt):
+    days_first = [f"{day}/{month}/{year}" for month, day, year in (date.split("/") for date in DATES)]
+    write_clinic(dbt.project.data, days_first)
+    ended = dbt("build", *NO_UNIT_TESTS)
+    assert not ended.success
+    assert "The dates contradict filemaker_date_order mdy (20 of them do not fit; as dmy 0 do not)" in ended.text
+    assert "set filemaker_date_order to dmy" in ended.text
+    assert not dbt.project.manifest.exists()
+    # a failing test alone takes it away, too
+    dbt.project.manifest.write_text("an older one")
+    assert not dbt("test", "--select", "date_order_is_not_contradicted").success
+    assert not dbt.project.manifest.exists()
+    # and with the order set, the same files pass
+    ended = dbt("build", *NO_UNIT_TESTS, variables={"filemaker_date_order": "dmy"})
+    assert ended.success, ended.text
+    assert len(read_manifest(dbt.project)) == 21
+
+
+def test_unit_tests_hold_whatever_the_settings(dbt):
+    settings = {
+        "filemaker_date_order": "dmy",
+        "source_prefix": "dump/",
+        "destination_bucket": "other",
+        "destination_key_template": "{filemaker_id}/{captured_date}/{recid}",
+        "batch_name_suffix": "'s",
+        "import_source": "import",
+        "image_extensions": "tif",
+        "today": "2001-01-01",
+        "unlinked_policy": "copy",
+    }
+    write_clinic(dbt.project.data, ["13/1/2000"], prefix="dump/")
+    ended = dbt("build", variables=settings)
+    assert ended.success, ended.text
+    assert dbt.project.query("select outcome, reason from image_outcome") == [("skipped", "unsupported_file_type")]
+
+
+def test_record_numbers_of_a_cloned_file_fail_the_build(dbt):
+    pngs = (3, 5, 8, 13, 19)
+    rows = [
+        {"recid": n, "id_Contact": uuid(1), "date": date, "fileName": f"{n}.{'png' if n in pngs else 'jpg'}"}
+        for n, date in enumerate(DATES, 1)
+    ]
+    write_seed(dbt.project.data, "filemaker_images_metadata", rows)
+
+    def build(agreeing: tuple[int, ...]):
+        objects = [
+            {"bucket": "clinic", "key": f"{DUMP}{n}.{'PNG' if n in agreeing else 'jpg'}", "size": 10, "etag": "e"}
+            for n in range(1, 21)
+        ]
+        write_seed(dbt.project.data, "s3_inventory", objects)
+        return dbt("build", *NO_UNIT_TESTS)
+
+    ended = build(agreeing=(3, 5))
+    assert not ended.success
+    assert "The record numbers do not fit the objects (of 5 file names" in ended.text
+    assert "2 agree with their object)" in ended.text
+    assert not dbt.project.manifest.exists()
+    # one more that agrees is over half, and passes
+    ended = build(agreeing=(3, 5, 8))
+    assert ended.success, ended.text
+
+
+def test_dates_that_fit_two_orders_are_warned_of(dbt):
+    write_clinic(dbt.project.data, ["1/2/2016", "2/3/2016", "3/4/2016"])
+    ended = dbt("build", *NO_UNIT_TESTS)
+    assert ended.success, ended.text
+    assert "The dates do not tell whether they are in the order mdy or dmy" in ended.text
+    assert len(read_manifest(dbt.project)) == 4
+
+
+def test_a_batch_of_another_patient_than_its_images_is_named_and_one_whose_patient_is_gone_is_to_relink(dbt):
+    write_seed(
+        dbt.project.data,
+        "nexus_patients",
+        [{"patient_id": "n-1", "filemaker_id": uuid(1)}, {"patient_id": "n-2", "filemaker_id": uuid(2)}],
+    )
+    write_seed(
+        dbt.project.data,
+        "nexus_image_batches",
+        [{"id": f"b-{n}", "patient_id": patient} for n, patient in enumerate(("n-1", "n-2", "n-3"), 1)],
+    )
+    write_seed(
+        dbt.project.data,
+        "nexus_images",
+        [{"id": f"i-{n}", "batch_id": f"b-{n}", "filemaker_id": uuid(1000 + n)} for n in (1, 2, 3)],
+    )
+    ended = dbt("build", *NO_UNIT_TESTS)
+    assert ended.success, ended.text
+    assert "Nexus holds batch b-2 for patient n-2, and an image in it is of patient n-1" in ended.text
+    assert ended.text.count("Nexus holds batch") == 1
+    assert dbt.project.query("select id, new_patient_id from batches_to_relink") == [("b-3", "n-1")]
+
+
+def test_a_template_that_would_lose_images_fails_the_build(dbt):
+    ended = dbt("build", *NO_UNIT_TESTS, variables={"destination_key_template": "patients/{patient_id}.{extension}"})
+    assert not ended.success
+    assert "20 images would be copied to one destination" in ended.text
+    assert not dbt.project.manifest.exists()
+    ended = dbt("build", *NO_UNIT_TESTS, variables={"destination_key_template": DUMP + "copies/{recid}.{extension}"})
+    assert not ended.success
+    assert "would be written into the dump" in ended.text
+    assert not dbt.project.manifest.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("filemaker_date_order", "ydm"),
+        ("unlinked_policy", "move"),
+        ("today", "1 June"),
+        ("today", "2016-02-30"),
+        ("destination_key_template", "{patient}/{recid}"),
+        ("destination_key_template", ""),
+        ("image_extensions", ""),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_in_one_sentence(dbt, name, value):
+    ended = dbt("build", variables={name: value})
+    assert not ended.success
+    assert f"the var {name} cannot be used: it " in ended.text
+    assert "Traceback" not in ended.text
+    assert not dbt.project.manifest.exists()
+
+
+@pytest.mark.parametrize("kind", ["absolute", "relative"])
+def test_every_dbt_command_leaves_every_input_as_it_was(project, kind):
+    if kind == "relative":
+        project.linkage_data = os.path.relpath(project.data, PROJECT_ROOT)
+    # files beside the seeds, and the seeds of a clinic in a folder below, are nobody's
+    (project.data / "Notes.csv").write_text('a,"b\n')
+    (project.data / "demo").mkdir()
+    for path in list(project.data.glob("*.csv")):
+        shutil.copy(path, project.data / "demo" / path.name)
+    before = hashes(project.data)
+    dbt = InProcess(project)
+    for command in (
+        ["seed"], ["seed", "--full-refresh"], ["run"], ["test", *NO_UNIT_TESTS], ["compile"], ["docs", "generate"],
+        ["ls"], ["show", "--select", "import_summary"], ["build"], ["build", "--empty", *NO_UNIT_TESTS],
+    ):  # fmt: skip
+        ended = dbt(*command)
+        assert ended.success or "--empty" in command, (command, ended.text)
+        assert hashes(project.data) == before, command
+
+
+def test_without_the_projects_own_seed_loading_an_input_is_written_over(project, tmp_path):
+    """The safeguard taken out: dbt's own materialization writes SQL over a CSV with an absolute path."""
+    copy = copy_of_project(tmp_path)
+    macros = copy / "macros" / "duckdb_files.sql"
+    text = macros.read_text()
+    start, end = text.index("{% materialization seed"), text.index("{% endmaterialization %}")
+    macros.write_text(text[:start] + text[end + len("{% endmaterialization %}") :])
+    project.root = copy
+    before = hashes(project.data)
+    project.dbt("seed")
+    assert hashes(project.data) != before
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("patient_id,filemaker_id\nn-1,SECRET\nn-2\n", "line 3 has 1 fields, not 2"),
+        ('patient_id,filemaker_id\nn-1,"a\nb"\nn-2,SECRET,3\n', "line 4 has 3 fields, not 2"),
+        ('patient_id,filemaker_id\nn-1,"SECRET"x\n', "the quotes in line 2 do not match"),
+        ('patient_id,filemaker_id\nn-0,x\nn-1,"SECRET\n', "the quotes in line 3 do not match"),
+        ("patient_id,filemaker_id\nn-1,SE\rCRET\n", "line 2 ends otherwise"),
+        ("patient_id,filemaker_id\r\nn-1,SECRET\n", "line 2 ends otherwise"),
+        # of a smaller file dbt itself says while it parses that it is not UTF-8
+        (b"patient_id,filemaker_id\n" + b"n-1,SECRET\xe9\n" * 100_000, "line 2 is not UTF-8"),
+        ("patient_id,FileMaker\nn-1,SECRET\n", "has no column filemaker_id in line 1"),
+        ("patient_id,filemaker_id,patient_id\nn-1,SECRET,3\n", "names a column twice in line 1"),
+        ("", "has no header in line 1"),
+    ],
+    ids=range(10),
+)
+def test_a_malformed_seed_is_refused_with_its_line_and_without_its_values(dbt, text, complaint):
+    path = dbt.project.data / "nexus_patients.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    ended = dbt("build", *NO_UNIT_TESTS)
+    assert not ended.success
+    assert "nexus_patients.csv" in ended.text
+    assert complaint in ended.text
+    assert "Traceback" not in ended.text
+    assert "SECRET" not in ended.text
+    assert not dbt.project.manifest.exists()
+    assert texts_with(dbt.project, "SECRET") == []
+
+
+def test_seeds_are_read_whatever_their_line_ends_order_and_extra_columns(dbt):
+    for seed in SEED_COLUMNS:
+        path = dbt.project.data / f"{seed}.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [[*reversed(row), "more"] for row in csv.reader(file)]
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
+            csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_ALL).writerows(rows)
+    ended = dbt("build", *NO_UNIT_TESTS)
+    assert ended.success, ended.text
+    assert dbt.project.query("select count(*) from image") == [(20,)]
+
+
+def test_values_after_many_rows_may_hold_quotes_and_line_feeds(dbt):
+    rows = [{"recid": n, "Type": 'a "b", NULL\nc' if n > 30_000 else "x"} for n in range(1, 40_001)]
+    write_seed(dbt.project.data, "filemaker_images_metadata", rows)
+    ended = dbt("build", *NO_UNIT_TESTS)
+    assert ended.success, ended.text
+    assert dbt.project.query('select "type", count(*) from skipped_images group by all order by all') == [
+        ('a "b", NULL\nc', 10_000),
+        ("x", 30_000),
+    ]
+
+
+def test_the_sample_builds_and_gives_the_expected_marts(tmp_path):
+    project = Project(SAMPLE_FOLDER, tmp_path / "work", linkage_data="seeds/sample")
+    before = hashes(SAMPLE_FOLDER)
+    ended = project.dbt("build")
+    assert ended.returncode == 0, ended.stdout
+    assert hashes(SAMPLE_FOLDER) == before
+    for path in sorted((SAMPLE_FOLDER / "expected").glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *expected = [tuple(row) for row in csv.reader(file)]
+        rows = project.mart(path.stem, tuple(header))
+        found = [tuple("" if value is None else str(value) for value in row) for row in rows]
+        if path.stem != "copy_manifest":
+            expected, found = sorted(expected), sorted(found)
+        assert found == expected, path.stem
+    used = project.query("select reason from image_outcome union select reason from object_outcome")
+    assert set(used) - {(None,)} == set(project.query("select reason from stg_reasons"))
+    assert project.query("select count(*) from stale_copies") == [(1,)]
+    assert set(project.query("select status from copy_status")) == {("verified",), ("failed",), ("to_do",)}
+    check_answers(project, PROJECT_ROOT / "docs" / "analyst.md")
+
+
+def check_answers(project: Project, page: Path) -> None:
+    """Run each query of a page and compare the table below it."""
+    queries = re.findall(r"```sql\n(.*?)\n```\n\n\|[^\n]*\n\|[-|]+\n((?:\|[^\n]*\n)*)", page.read_text(), re.DOTALL)
+    assert len(queries) == 9
+    for sql, answer in queries:
+        rows = project.query(sql)
+        written = "".join(
+            "| " + " | ".join("" if value is None else str(value) for value in row) + " |\n" for row in rows
+        )
+        assert written == answer, sql
+
+
+def test_every_model_column_and_macro_is_described(dbt):
+    assert dbt("build", *NO_UNIT_TESTS).success
+    found = dbt.project.query(
+        "select table_name, column_name from information_schema.columns where table_schema = 'main'"
+    )
+    manifest = dbt.manifest
+    nodes = {node.name: node for node in manifest.nodes.values() if node.resource_type in ("model", "seed")}
+    assert {table for table, _ in found} == set(nodes)
+    described = {
+        (name, column.name) for name, node in nodes.items() for column in node.columns.values() if column.description
+    }
+    assert sorted(set(found) - described) == []
+    macros = [macro for macro in manifest.macros.values() if macro.package_name == "image_linkage"]
+    # materializations, and the tests that dbt makes of macros, have no description of their own
+    assert [macro.name for macro in macros if not macro.description and "materialization_" not in macro.name] == []
+    assert [node.name for node in nodes.values() if not node.description] == []
+
+
+def test_ids_are_those_of_python(dbt):
+    assert dbt("build", *NO_UNIT_TESTS).success
+    images = dbt.project.query("select recid, filemaker_id, filemaker_date, id, batch_id from image")
+    assert len(images) == 20
+    for recid, filemaker_id, day, image_id, batch_id in images:
+        assert filemaker_id == uuid(1000 + recid).lower()
+        assert image_id == str(uuids.uuid3(NAMESPACE, f"image:{filemaker_id}"))
+        assert batch_id == str(uuids.uuid3(NAMESPACE, f"image_batch:{uuid(1).lower()}:{day.isoformat()}"))
+
+
+def test_the_order_of_input_rows_changes_nothing(dbt):
+    data, project = dbt.project.data, dbt.project
+    shutil.copytree(SAMPLE_FOLDER, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
+    tables = ("image_outcome", "image", "image_batch", "copy_status", "stale_copies", "unmatched_objects")
+    seen = []
+    for seed in (None, 1, 2):
+        for name in SEED_COLUMNS if seed else ():
+            path = data / f"{name}.csv"
+            with path.open(encoding="utf-8", newline="") as file:
+                header, *rows = csv.reader(file)
+            random.Random(seed).shuffle(rows)
+            with path.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([header, *rows])
+        ended = dbt("build", *NO_UNIT_TESTS)
+        assert ended.success, ended.text
+        marts = {table: sorted(project.query(f"select * from {table}"), key=repr) for table in tables}
+        seen.append((marts, project.manifest.read_bytes()))
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_no_free_text_of_a_record_is_in_what_dbt_says_or_keeps_as_text(project):
+    """Every unreadable cell gets its reason; its value stays in the database file."""
+    marker = "SECRETNAME"
+    values = dict.fromkeys(SEED_COLUMNS["filemaker_images_metadata"], f'{marker}\n,"')
+    write_seed(project.data, "filemaker_images_metadata", [values] * 30)
+    write_seed(
+        project.data,
+        "s3_inventory",
+        [{"bucket": "b", "key": f"{DUMP}{n}.jpg", "size": marker, "etag": marker} for n in range(3)],
+    )
+    for seed in ("nexus_patients", "nexus_image_batches", "nexus_images", "held_images", "copy_results"):
+        write_seed(project.data, seed, [dict.fromkeys(SEED_COLUMNS[seed], marker)])
+    ended = project.dbt("--debug", "build", *NO_UNIT_TESTS)
+    assert ended.returncode == 0, ended.stdout
+    assert marker not in ended.stdout
+    assert texts_with(project, marker) == []
+    assert project.query("select distinct reason from image_outcome") == [("invalid_recid",)]

@@ -1,0 +1,324 @@
+"""dbt build --target postgres: the same marts as on DuckDB, seeds, the manifest command."""
+
+import csv
+import io
+import os
+import re
+import shutil
+import socket
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import convert_fm_tab_to_csv
+import write_manifest
+from linkage.duckdb_files import PROVED
+from linkage.files import csv_line
+from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
+from linkage.seeds import SEED_COLUMNS
+from sandbox.clinic import EXPORT_NAME, make_clinic, write_records
+from sandbox.postgres_server import database_url
+from tests.support.projects import (
+    DATES,
+    DUMP,
+    NO_UNIT_TESTS,
+    InProcess,
+    PostgresProject,
+    Project,
+    hashes,
+    postgres_project,
+    uuid,
+    write_clinic,
+    write_seed,
+)
+
+TODAY = {"today": "2026-01-10"}
+
+
+@pytest.fixture(scope="module")
+def shared(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    project = postgres_project(postgres, tmp_path_factory.mktemp("postgres"))
+    write_clinic(project.data, DATES)
+    return InProcess(project)
+
+
+@pytest.fixture
+def dbt(shared: InProcess) -> InProcess:
+    """dbt on a clinic with one linkable image per date, and an older manifest."""
+    shutil.rmtree(shared.project.data)
+    write_clinic(shared.project.data, DATES)
+    shared.project.manifest.write_text("an older one")
+    return shared
+
+
+@pytest.fixture(scope="module")
+def duckdb(shared: InProcess, tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    """dbt on the same data folder, on DuckDB."""
+    return InProcess(Project(shared.project.data, tmp_path_factory.mktemp("duckdb") / "work"))
+
+
+@pytest.fixture
+def write(run_here):
+    """Callable: run write_manifest.py for a project, in an environment changed by the keyword arguments."""
+    return lambda project, **changes: run_here(
+        write_manifest.main, environment=os.environ | project.environment | changes
+    )
+
+
+def rows_of(project: Project, table: str) -> list[tuple]:
+    """A table's rows, in the columns' alphabetical order."""
+    schema = "image_linkage" if isinstance(project, PostgresProject) else "main"
+    columns = project.query(
+        "select column_name from information_schema.columns"
+        f" where table_schema = '{schema}' and table_name = '{table}' order by column_name"
+    )
+    return project.mart(table, tuple(column for (column,) in columns))
+
+
+def files_with(project: Project, marker: str) -> list[Path]:
+    """The files that dbt left and that hold `marker`."""
+    kept = [path for path in project.work.rglob("*") if path.is_file()]
+    assert {"dbt.log", "run_results.json"} <= {path.name for path in kept}
+    return [path for path in kept if marker.encode() in path.read_bytes()]
+
+
+def records_of(manifest: Path) -> list[list[str]]:
+    """What a CSV reader makes of the manifest; DuckDB quotes more values than need be."""
+    with manifest.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def check_equal(dbt: InProcess, duckdb: InProcess, write) -> None:
+    """Build the data folder on both and compare every table and view, and the manifest."""
+    for each in (dbt, duckdb):
+        ended = each("build", *NO_UNIT_TESTS, variables=TODAY)
+        assert ended.success, ended.text
+    tables = [node.name for node in dbt.manifest.nodes.values() if node.resource_type in ("seed", "model")]
+    assert len(tables) > 25
+    for table in tables:
+        found, expected = (rows_of(project, table) for project in (dbt.project, duckdb.project))
+        assert Counter(found) == Counter(expected), table
+    assert write(dbt.project).returncode == 0
+    assert records_of(dbt.project.manifest) == records_of(duckdb.project.manifest)
+
+
+def test_the_sample_gives_on_postgres_what_it_gives_on_duckdb(dbt, duckdb, write):
+    shutil.copytree(SAMPLE_FOLDER, dbt.project.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
+    check_equal(dbt, duckdb, write)
+
+
+def test_the_synthetic_clinic_gives_on_postgres_what_it_gives_on_duckdb(dbt, duckdb, write, run_here):
+    data, clinic = dbt.project.data, make_clinic()
+    write_records(clinic, data)
+    converted = run_here(convert_fm_tab_to_csv.main, data / EXPORT_NAME, environment={"LINKAGE_DATA": str(data)})
+    assert converted.returncode == 0, converted.stderr
+    write_seed(
+        data,
+        "s3_inventory",
+        [
+            {"bucket": "clinic", "key": stored.key, "size": 0 if stored.empty else 1_000 + n, "etag": f"{n:032x}"}
+            for n, stored in enumerate(clinic.objects)
+        ],
+    )
+    check_equal(dbt, duckdb, write)
+    assert dbt.project.query("select count(*) from image")[0][0] > 5_000
+
+
+def test_values_come_out_as_on_duckdb_whatever_they_are(dbt, duckdb, write):
+    values = ["NULL", "null", "", "\\N", "\\.", " ", 'a "b", c\nd', "\r", "é😀", "\x01", "'", "\\", "a\r\nb"]
+    export = [(n, "", "", value, value, "", "", "", "") for n, value in enumerate(values * 800)]
+    # in the manifest's order and quoting
+    keys = ['a,"b"', "#a", " a ", "a\nb", "B", "é", "😀", "\ufeff", "a\\b", "'", "null", "a" * 200, "b", "c" * 90]
+    export += [(n, uuid(n % 7), DATES[n % 20], "", "", "", "", "", "") for n in range(20_000, 23_000)]
+    lines = map(csv_line, [SEED_COLUMNS["filemaker_images_metadata"], *export])
+    (dbt.project.data / "filemaker_images_metadata.csv").write_bytes("".join(lines).encode())
+    write_seed(
+        dbt.project.data,
+        "s3_inventory",
+        [
+            {"bucket": keys[n % 14], "key": f"{DUMP}{n}.jpg", "size": n, "etag": keys[n % 13]}
+            for n in range(20_000, 23_000)
+        ],
+    )
+    write_seed(
+        dbt.project.data,
+        "nexus_patients",
+        [{"patient_id": keys[n], "filemaker_id": uuid(n)} for n in range(7)],
+    )
+    check_equal(dbt, duckdb, write)
+    assert dbt.project.query("select count(*) from image") == [(3_000,)]
+    found = dbt.project.query("""
+        select "Type" from filemaker_images_metadata where "Type" ilike 'null' order by "Type" collate "C"
+    """)
+    assert found == [("NULL",)] * 800 + [("null",)] * 800
+
+
+def test_a_build_needs_no_more_than_a_database_and_leaves_no_free_text_and_no_password(dbt):
+    project, marker = dbt.project, "SECRETNAME"
+    values = dict.fromkeys(SEED_COLUMNS["filemaker_images_metadata"], f'{marker}\n,"')
+    write_seed(project.data, "filemaker_images_metadata", [values] * 30)
+    objects = [{"bucket": "b", "key": f"{DUMP}{n}.jpg", "size": marker, "etag": marker} for n in range(3)]
+    write_seed(project.data, "s3_inventory", objects)
+    for seed in ("nexus_patients", "nexus_image_batches", "nexus_images", "held_images", "copy_results"):
+        write_seed(project.data, seed, [dict.fromkeys(SEED_COLUMNS[seed], marker)])
+    before = hashes(project.data)
+    by_command = replace(project, linkage_data=os.path.relpath(project.data, PROJECT_ROOT))
+    ended = by_command.dbt("--debug", "build", "--target", "postgres")
+    assert ended.returncode == 0, ended.stdout
+    assert hashes(project.data) == before
+    for text in (marker, project.environment["PGPASSWORD"]):
+        assert text not in ended.stdout
+        assert files_with(project, text) == []
+    assert project.query("select distinct reason from image_outcome") == [("invalid_recid",)]
+    role = "select rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname = current_user"
+    assert project.query(role) == [(False, False, False)]
+    assert project.query("select extname from pg_extension") == [("plpgsql",)]
+    assert project.query("select count(*) from pg_largeobject_metadata") == [(0,)]
+
+
+def test_every_dbt_command_on_postgres_leaves_every_input_as_it_was(dbt):
+    before = hashes(dbt.project.data)
+    for command in (["seed"], ["seed", "--full-refresh"], ["compile"], ["build", "--empty"]):
+        ended = dbt(*command)
+        assert ended.success or "--empty" in command, (command, ended.text)
+        assert hashes(dbt.project.data) == before, command
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("patient_id,filemaker_id\nn-1,SECRET\nn-2\n", "line 3 has 1 fields, not 2"),
+        ('patient_id,filemaker_id\nn-1,"a\nb"\nn-2,SECRET,3\n', "line 4 has 3 fields, not 2"),
+        ('patient_id,filemaker_id\nn-1,"SECRET"x\n', "the quotes in line 2 do not match"),
+        ('patient_id,filemaker_id\nn-1,SEC"RET\n', "the quotes in line 2 do not match"),
+        ('patient_id,filemaker_id\nn-0,x\nn-1,"SECRET\n', "the quotes in line 3 do not match"),
+        ("patient_id,filemaker_id\nn-1,SE\rCRET\n", "line 2 ends otherwise than line 1"),
+        ("patient_id,filemaker_id\r\nn-1,SECRET\n", "line 2 ends otherwise than line 1"),
+        ("patient_id,filemaker_id\nn-1,SECRET\n\\.\nn-2,\n", "line 3 has 1 fields, not 2"),
+        ("patient_id,filemaker_id\nn-0,x\nn-1,SECRET\0\n", "line 3 has a NUL byte"),
+        # of a smaller file dbt itself says while it parses that it is not UTF-8
+        (b"patient_id,filemaker_id\n" + b"n-1,SECRET\xe9\n" * 100_000, "line 2 is not UTF-8"),
+        (b"patient_id,filemaker_id\n" + b"n-1,SECRET\xed\xa0\x80\n" * 100_000, "line 2 is not UTF-8"),
+        ("patient_id,FileMaker\nn-1,SECRET\n", "has no column filemaker_id in line 1"),
+        ("patient_id,filemaker_id,patient_id\nn-1,SECRET,3\n", "names a column twice in line 1"),
+        ("", "has no header in line 1"),
+    ],
+    ids=range(14),
+)
+def test_a_malformed_seed_is_refused_on_postgres_with_its_line_and_without_its_values(dbt, text, complaint):
+    path = dbt.project.data / "nexus_patients.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    ended = dbt("seed", "--select", "nexus_patients")
+    assert not ended.success
+    assert "nexus_patients.csv" in ended.text
+    assert complaint in ended.text
+    assert "Traceback" not in ended.text
+    assert "SECRET" not in ended.text
+    assert files_with(dbt.project, "SECRET") == []
+    assert dbt.project.query("select count(*) from pg_largeobject_metadata") == [(0,)]
+
+
+def test_what_the_server_says_of_a_row_is_in_no_output_and_no_file(dbt):
+    """The server refuses a row that the checks let through: as where a text is longer than it can store."""
+    assert dbt("seed").success
+    write_seed(dbt.project.data, "nexus_patients", [{"patient_id": "SECRET", "filemaker_id": "SECRET"}])
+    macros = dbt.manifest.macros
+    macro = macros["macro.image_linkage.materialization_seed_postgres"]
+    text = macro.macro_sql
+    try:
+        macro.macro_sql = text.replace("field_{{ loop.index0 }} text", "field_{{ loop.index0 }} integer")
+        ended = dbt("--debug", "seed", "--select", "nexus_patients")
+    finally:
+        macro.macro_sql = text
+    assert "nexus_patients.csv cannot be copied into PostgreSQL" in ended.text
+    assert "SECRET" not in ended.text
+    assert files_with(dbt.project, "SECRET") == []
+
+
+def test_seeds_are_read_on_postgres_whatever_their_line_ends_order_and_extra_columns(dbt):
+    shutil.copytree(SAMPLE_FOLDER, dbt.project.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
+    assert dbt("seed").success
+    before = {seed: rows_of(dbt.project, seed) for seed in SEED_COLUMNS}
+    for seed in SEED_COLUMNS:
+        path = dbt.project.data / f"{seed}.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [[*reversed(row), 'mo"re'] for row in csv.reader(file)]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\r\n", quoting=csv.QUOTE_ALL).writerows(rows)
+        # a byte order mark, blank lines, no line end at the end
+        path.write_bytes(("\ufeff" + text.getvalue().replace('"\r\n', '"\r\n\r\n', 3).removesuffix("\r\n")).encode())
+    assert dbt("seed").success
+    assert {seed: rows_of(dbt.project, seed) for seed in SEED_COLUMNS} == before
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(dbt, postgres):
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("create database no_utf8 template template0 encoding 'SQL_ASCII' locale 'C'")
+    ended = replace(dbt.project, url=database_url(postgres, "no_utf8")).dbt("seed")
+    assert ended.returncode != 0
+    assert "the database no_utf8 cannot be used: its encoding is not UTF8" in ended.stdout
+
+
+def test_only_a_whole_build_that_passed_gives_a_manifest(dbt, write):
+    manifest = dbt.project.manifest
+    assert dbt("build", *NO_UNIT_TESTS).success
+    written = write(dbt.project)
+    assert (written.returncode, written.stdout) == (0, "manifest.csv: 20 objects to copy.\n")
+    assert manifest.stat().st_mode & 0o777 == 0o600
+    first = manifest.read_bytes()
+    assert first.count(b"\n") == 21
+
+    def refused() -> bool:
+        manifest.write_text("an older one")
+        ended = write(dbt.project)
+        assert ended.returncode in (0, 2)
+        assert manifest.exists() == (ended.returncode == 0)
+        if ended.returncode:
+            assert re.fullmatch("error: no manifest.csv: the last dbt build [^\n]*\n", ended.stderr), ended.stderr
+        return ended.returncode == 2
+
+    def pass_again() -> None:
+        assert dbt("run-operation", "mark_manifest", "--args", f"{{mark: {PROVED}}}").success
+
+    # parts of a build say nothing, but for one that makes the table anew
+    assert dbt("test", "--select", "conservation").success
+    assert not refused()
+    assert manifest.read_bytes() == first
+    assert dbt("run", "--select", "copy_manifest").success
+    assert refused()
+    # a whole build that ends before anything is made
+    pass_again()
+    assert not refused()
+    assert not dbt("build", *NO_UNIT_TESTS, variables={"today": "1 June"}).success
+    assert refused()
+    # a test that fails, alone or in a whole build
+    pass_again()
+    swapped = {"filemaker_date_order": "dmy"}
+    assert dbt("run", "--select", "stg_filemaker_images", "date_order_evidence", variables=swapped).success
+    ended = dbt("test", "--select", "date_order_is_not_contradicted", variables=swapped)
+    assert not ended.success
+    assert "set filemaker_date_order to mdy" in ended.text
+    assert refused()
+    assert not dbt("build", *NO_UNIT_TESTS, variables=swapped).success
+    assert refused()
+
+
+def test_a_database_that_says_no_to_the_manifest_command_is_told_in_one_sentence(dbt, write):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        for changes, complaint in (
+            ({"PGPORT": str(unused.getsockname()[1])}, "PostgreSQL does not answer"),
+            ({"PGPASSWORD": "not-the-password"}, "PostgreSQL does not accept this user with this password"),
+            ({"PGDATABASE": "nowhere"}, "PostgreSQL has no such database or user"),
+            ({"PGPORT": "port"}, "PostgreSQL"),
+            ({"LINKAGE_SCHEMA": "nowhere"}, "no manifest.csv: the last dbt build --target postgres"),
+        ):
+            ended = write(dbt.project, **changes)
+            assert ended.returncode == 2
+            assert ended.stderr.startswith(f"error: {complaint}")
+            assert ended.stderr.count("\n") == 1
+            for password in ("not-the-password", dbt.project.environment["PGPASSWORD"]):
+                assert password not in ended.stderr + ended.stdout

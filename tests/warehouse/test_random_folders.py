@@ -1,0 +1,126 @@
+"""The marts of random data folders, against a second, plain-Python reading of the contract."""
+
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from linkage.filemaker.date_order import WHITE_SPACE, contradicts, date_order_evidence, undecided_orders
+from linkage.seeds import make_missing_seeds
+from tests.support.oracle import MART_COLUMNS, ORDERED_MARTS, expected_marts, read_seed
+from tests.support.projects import InProcess, Project, postgres_project
+from tests.support.random_folders import data_folders, large_folder, write_folder
+
+EVIDENCE_OF_BUILD = (
+    "date_order", "readable_dates", "impossible_dates", "future_dates", "steps_back", "weekend_dates", "misfits",
+    "verdict",
+)  # fmt: skip
+EVIDENCE_OF_CONVERTER = (
+    "readable", "impossible_here_readable_elsewhere", "in_future", "steps_back", "weekends", "misfits",
+)  # fmt: skip
+SLOW = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+
+
+@pytest.fixture(scope="module")
+def dbt(tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    folder = tmp_path_factory.mktemp("random")
+    make_missing_seeds(folder / "data")
+    return InProcess(Project(folder / "data", folder / "work"))
+
+
+@pytest.fixture(scope="module")
+def dbt_on_postgres(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    project = postgres_project(postgres, tmp_path_factory.mktemp("random"))
+    make_missing_seeds(project.data)
+    return InProcess(project)
+
+
+def check_marts(dbt: InProcess, variables: dict) -> None:
+    """Build the marts of the folder as it is now and compare each with the second reading, row for row."""
+    ended = dbt("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test", variables=variables)
+    assert ended.success, ended.text
+    for mart, expected in expected_marts(dbt.project.data, variables).items():
+        found = dbt.project.mart(mart, MART_COLUMNS[mart])
+        if mart in ORDERED_MARTS:
+            assert found == expected, mart
+        else:
+            missing, unexpected = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
+            assert (missing, unexpected) == (Counter(), Counter()), mart
+
+    check_date_order_evidence(dbt, variables)
+
+
+def check_date_order_evidence(dbt: InProcess, variables: dict) -> None:
+    """The evidence that the converter prints, and the one that the build goes by, are the same."""
+    rows = read_seed(dbt.project.data, "filemaker_images_metadata")
+    recids, dates = ([row[column] or "" for row in rows] for column in ("recid", "date"))
+    configured = variables.get("filemaker_date_order", "mdy")
+    evidence = date_order_evidence(
+        pd.Series(recids, dtype="str"), pd.Series(dates, dtype="str"), date.fromisoformat(variables["today"])
+    )
+    expected = {
+        order: (*(int(row[column]) for column in EVIDENCE_OF_CONVERTER), verdict(evidence, order, configured))
+        for order, row in evidence.iterrows()
+    }
+    found = {order: tuple(figures) for order, *figures in dbt.project.mart("date_order_evidence", EVIDENCE_OF_BUILD)}
+    # where nothing is a date at all, no order has a row
+    assert found == (expected if any(text.strip(WHITE_SPACE) for text in dates) else {})
+
+
+def verdict(evidence: pd.DataFrame, order: str, configured: str) -> str:
+    if order == configured:
+        return "configured"
+    if contradicts(evidence, order, configured):
+        return "contradicts the configured order"
+    if evidence.loc[order, f"otherwise_than_{configured}"] == 0:
+        return "reads no date otherwise"
+    return "undecided" if order in undecided_orders(evidence, configured) else "ruled out"
+
+
+def check_random_folder(dbt: InProcess, folder) -> None:
+    write_folder(folder, dbt.project.data)
+    check_marts(dbt, folder.settings)
+
+
+@settings(max_examples=20, derandomize=True, phases=[Phase.generate], **SLOW)
+@given(folder=data_folders())
+def test_random_folders_give_the_marts_of_a_second_reading(dbt, folder):
+    check_random_folder(dbt, folder)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_large_random_folders_give_the_marts_of_a_second_reading(dbt, seed):
+    check_marts(dbt, large_folder(seed, 4_000, Path(dbt.project.data)))
+
+
+@settings(max_examples=5, derandomize=True, phases=[Phase.generate], **SLOW)
+@given(folder=data_folders())
+def test_random_folders_give_the_same_marts_on_postgres(dbt_on_postgres, folder):
+    check_random_folder(dbt_on_postgres, folder)
+
+
+def test_a_large_random_folder_gives_the_same_marts_on_postgres(dbt_on_postgres):
+    check_marts(dbt_on_postgres, large_folder(3, 4_000, Path(dbt_on_postgres.project.data)))
+
+
+@pytest.mark.fuzz
+@settings(max_examples=50, **SLOW)
+@given(folder=data_folders())
+def test_many_random_folders_give_the_same_marts_on_postgres(dbt_on_postgres, folder):
+    check_random_folder(dbt_on_postgres, folder)
+
+
+@pytest.mark.fuzz
+@settings(max_examples=200, **SLOW)
+@given(folder=data_folders())
+def test_many_random_folders_give_the_marts_of_a_second_reading(dbt, folder):
+    check_random_folder(dbt, folder)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", range(10, 20))
+def test_many_large_random_folders_give_the_marts_of_a_second_reading(dbt, seed):
+    check_marts(dbt, large_folder(seed, 6_000, Path(dbt.project.data)))

@@ -1,0 +1,28 @@
+"""Write what the sample's marts should be: `python -m tests.warehouse.write_sample_expectations`.
+
+From the second reading of the rules (`oracle.py`), with the default settings,
+into `seeds/sample/expected/`. The sample gives the same on any day from
+2026-01-01 on: all its dates are earlier but one, in the year 2999.
+"""
+
+import csv
+from datetime import date
+
+from linkage.paths import SAMPLE_FOLDER
+from tests.support.oracle import MART_COLUMNS, ORDERED_MARTS, comparable, expected_marts
+
+
+def main() -> None:
+    """Write one CSV file per mart, sorted where the mart itself has no order."""
+    folder = SAMPLE_FOLDER / "expected"
+    folder.mkdir(exist_ok=True)
+    for mart, rows in expected_marts(SAMPLE_FOLDER, {"today": date(2026, 1, 1)}).items():
+        with (folder / f"{mart}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(MART_COLUMNS[mart])
+            writer.writerows(rows if mart in ORDERED_MARTS else comparable(rows))
+        print(f"{mart}: {len(rows)} rows")
+
+
+if __name__ == "__main__":
+    main()
