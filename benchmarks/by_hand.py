@@ -28,6 +28,12 @@ REASONS = {
     "unmatched": ("unrecognised_key", "no_metadata", "record_skipped"),
 }  # fmt: skip
 
+MART_NAMES = (
+    "image_outcome", "object_outcome", "image_batch", "image", "copy_manifest", "batches_to_relink", "skipped_images",
+    "unmatched_objects", "unmatched_patients", "import_summary", "copy_status", "stale_copies", "date_order_evidence",
+    "record_number_evidence",
+)  # fmt: skip
+
 MACROS = f"""
 create temp macro trimmed(value) as case when regexp_full_match(value, '[!-~]([ -~]*[!-~])?') then value
     else nullif(trim(value, {WHITE_SPACE}), '') end;
@@ -54,7 +60,8 @@ select lower(trimmed(id)) as image_id, lower(trimmed(batch_id)) as batch_id, nul
 from {nexus_images};
 
 create temp table nexus_batch as
-select lower(trimmed(id)) as batch_id, lower(trimmed(patient_id)) as patient_id, trimmed(import_source) as import_source,
+select lower(trimmed(id)) as batch_id, lower(trimmed(patient_id)) as patient_id,
+    trimmed(import_source) as import_source,
     case when regexp_full_match(trimmed(captured_date), '[0-9]{{4}}[-/.][0-9]{{1,2}}[-/.][0-9]{{1,2}}') then date_of(
         cast(split_part(translate(trimmed(captured_date), '/.', '--'), '-', 1) as int),
         cast(split_part(translate(trimmed(captured_date), '/.', '--'), '-', 2) as int),
@@ -199,7 +206,8 @@ select recid_text as recid, if(is_held, nexus_image_id, image_id) as image_id, o
     case when outcome = 'skipped' then decision end as reason, if(is_held, nexus_patient_id, patient_id) as patient_id,
     if(is_held, nexus_batch_id, batch_id) as batch_id, if(is_held, nexus_s3_key, target) as s3_key,
     recid as recid_number, id_contact, filemaker_patient_id, date_text as "date", mdy as filemaker_date,
-    type_text as "type", nullif(trim(type_text, {white_space}), '') as category, filemaker_id, recid_row_count, filemaker_id_row_count,
+    type_text as "type", nullif(trim(type_text, {white_space}), '') as category, filemaker_id, recid_row_count,
+    filemaker_id_row_count,
     patient_count, object_count, bucket as source_bucket, {prefix} || original_filename as source_key,
     etag as source_etag, size as source_size, original_filename, extension
 from classified;
@@ -255,7 +263,8 @@ create view unmatched_objects as
 select bucket, "key", size, recid, reason, record_reason from object_outcome where outcome = 'unmatched';
 
 create table unmatched_patients as
-select filemaker_patient_id, count(*) as image_count, min(filemaker_date) as first_date, max(filemaker_date) as last_date
+select filemaker_patient_id, count(*) as image_count, min(filemaker_date) as first_date,
+    max(filemaker_date) as last_date
 from image_outcome where reason = 'patient_not_found' group by filemaker_patient_id;
 
 create table batches_to_relink as
@@ -272,7 +281,8 @@ with record as (
     from known left join record using (recid) group by image_id
 ), batch as (
     select i.batch_id, count(*) as n, md5(string_agg(i.image_id, ',' order by i.image_id)) as image_ids_md5,
-        count(leads.patient_id) as leading_images, count(distinct leads.patient_id) as patients, min(leads.patient_id) as lead
+        count(leads.patient_id) as leading_images, count(distinct leads.patient_id) as patients,
+        min(leads.patient_id) as lead
     from nexus_image i left join leads using (image_id) group by i.batch_id
 )
 select batch_id as id, patient_id, lead as new_patient_id, captured_date, n as image_count, image_ids_md5
@@ -362,8 +372,8 @@ create table record_number_evidence as
 with compared as (
     select e.recid, e.extension, bool_or(o.extension = e.extension) as agrees
     from (
-        select recid, case file_name_extension when 'jpeg' then 'jpg' when 'tiff' then 'tif' else file_name_extension end
-            as extension
+        select recid, case file_name_extension when 'jpeg' then 'jpg' when 'tiff' then 'tif'
+            else file_name_extension end as extension
         from candidate where file_name_extension is not null
     ) e join (
         select recid, case lower(extension) when 'jpeg' then 'jpg' when 'tiff' then 'tif' else lower(extension) end
@@ -401,6 +411,28 @@ def main(data: Path, database: Path, memory_limit: str, today: str) -> None:
     connection.execute(MACROS)
     for step in (EXPORT, OUTCOME, MARTS, EVIDENCE):
         connection.execute(step.format(**parts))
+
+
+def differences(built: Path, by_hand: Path) -> list[str]:
+    """The marts that the DuckDB files of dbt and of this script do not have the same rows of."""
+    connection = duckdb.connect()
+    connection.execute(f"attach {literal(str(built))} as built (read_only)")
+    connection.execute(f"attach {literal(str(by_hand))} as by_hand (read_only)")
+    found = []
+    for mart in MART_NAMES:
+        columns = ", ".join(
+            f'"{name}"'
+            for (name,) in connection.execute(
+                "select column_name from duckdb_columns() where database_name = 'built' and table_name = ?", [mart]
+            ).fetchall()
+        )
+        rows = [f"select {columns} from {file}.main.{mart}" for file in ("built", "by_hand")]
+        unequal = connection.execute(
+            f"select count(*) from (({rows[0]} except all {rows[1]}) union all ({rows[1]} except all {rows[0]}))"
+        ).fetchone()
+        if unequal != (0,):
+            found.append(mart)
+    return found
 
 
 if __name__ == "__main__":

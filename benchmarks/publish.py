@@ -10,9 +10,9 @@ import duckdb
 import psycopg
 
 from benchmarks.processes import Figures, spread, timed
-from linkage.duckdb_files import PROVED, PUBLISHED, literal
 from linkage.paths import PROJECT_ROOT
-from linkage.seeds import SEED_COLUMNS
+from linkage.seeds import SEED_COLUMNS, literal
+from linkage.warehouse.mark import MARKED_MART, PROVED
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
 
@@ -127,8 +127,11 @@ def write_warehouse(folder: Path, images: int, patients: int) -> dict[str, str]:
             "create table batches_to_relink (id varchar, patient_id varchar, new_patient_id varchar,"
             " captured_date date, image_count bigint, image_ids_md5 varchar)"
         )
-        for mart in PUBLISHED:
-            connection.execute(f"comment on table {mart} is {literal(PROVED)}")
+        connection.execute(
+            "create table build_settings as from (values ('batch_name_suffix', ' (FileMaker Import)'),"
+            " ('import_source', 'filemaker_import')) as settings (name, value)"
+        )
+        connection.execute(f"comment on table {MARKED_MART} is {literal(PROVED)}")
         results = {
             "run_id": "'run'",
             "recorded_at": "'2026-01-02T03:04:05Z'",

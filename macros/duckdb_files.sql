@@ -13,7 +13,6 @@
 {%- set project = graph.nodes['seed.image_linkage.reasons'].root_path %}
 import os, sys
 from contextlib import suppress
-from pathlib import Path
 with suppress(FileNotFoundError):
     os.unlink(__spec__.cached)
 sys.path.insert(0, {{ (project ~ '/scripts') | tojson }})
@@ -50,7 +49,7 @@ def materialize(df, connection):
     {%- set call -%}
         seeds.load_seed(
             connection,
-            Path({{ adapter.get_seed_file_path(model) | tojson }}),
+            {{ adapter.get_seed_file_path(model) | tojson }},
             {{ target_relation | string | tojson }},
             {{ model.columns.keys() | list | tojson }},
             record_number={{ config.get('meta', {}).get(

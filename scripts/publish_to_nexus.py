@@ -20,7 +20,6 @@ from uuid import uuid4
 import duckdb
 import psycopg
 
-from linkage.duckdb_files import literal, load_seed, proved_schema
 from linkage.errors import UnusableInput, run_script
 from linkage.nexus.connection import nexus_connection
 from linkage.nexus.mapping import check_fit, look_up_values, read_mapping
@@ -40,7 +39,8 @@ from linkage.nexus.publishing import (
     stage,
 )
 from linkage.paths import data_folder, warehouse_path
-from linkage.seeds import SEED_COLUMNS
+from linkage.seeds import SEED_COLUMNS, literal, load_seed
+from linkage.warehouse.mark import proved_schema
 
 FETCHED = 10_000  # rows at a time
 # What DuckDB may use before it spills to disk; with one thread this suffices for millions of rows.

@@ -76,7 +76,11 @@ DIALECT = (
 
 
 def load_seed(
-    connection: "duckdb.DuckDBPyConnection", path: Path, relation: str, columns: list[str], record_number: bool = False
+    connection: "duckdb.DuckDBPyConnection",
+    path: str | Path,
+    relation: str,
+    columns: list[str],
+    record_number: bool = False,
 ) -> str | None:
     """Load the CSV file at `path` into a new table `relation` that has the text columns `columns`, in this order.
 
@@ -87,6 +91,7 @@ def load_seed(
     """
     import duckdb
 
+    path = Path(path)
     try:
         header = read_header(path)
         missing = [column for column in columns if column not in header]
@@ -172,4 +177,4 @@ def newest_copy_results(relation: str) -> str:
     import jinja2
 
     macro = (PROJECT_ROOT / "macros" / "newest_copy_results.sql").read_text(encoding="utf-8")
-    return str(jinja2.Environment(autoescape=False).from_string(macro).module.newest_copy_results(relation))  # noqa: S701
+    return str(jinja2.Environment(autoescape=False).from_string(macro).module.newest_copy_results(relation))

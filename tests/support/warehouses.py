@@ -12,7 +12,8 @@ import duckdb
 import psycopg
 from psycopg.types.json import Jsonb
 
-from linkage.duckdb_files import PROVED, literal
+from linkage.seeds import literal
+from linkage.warehouse.mark import PROVED
 from tests.support import projects
 
 NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
@@ -60,7 +61,9 @@ MARTS = {
         "image_count": "bigint",
         "image_ids_md5": "varchar",
     },
+    "build_settings": {"name": "varchar", "value": "varchar"},
 }
+SETTINGS = {"batch_name_suffix": " (FileMaker Import)", "import_source": "filemaker_import"}
 PATIENT_TABLES = {"plan": "patients_patient", "generic": "patients"}
 # Of every patient, and of every image; never to be seen in any output.
 NAME, NOTE, TYPE = "Marked Name", "marked note", "Marked type"
@@ -178,6 +181,7 @@ def write_warehouse(
         "image": images,
         "copy_manifest": manifest,
         "batches_to_relink": relink,
+        "build_settings": [{"name": name, "value": value} for name, value in SETTINGS.items()],
     }
     with duckdb.connect(path) as connection:
         create_marts(connection)

@@ -1,4 +1,4 @@
-"""Reading the marts from DuckDB."""
+"""Reading the marts out of the DuckDB file that dbt builds."""
 
 import duckdb
 
