@@ -18,7 +18,9 @@
         {% else %}
             {% do check_encoding() %}
         {% endif %}
-        {% if makes_what_is_handed_over(selected_resources) %}
+        {# these run hooks, too, and make nothing #}
+        {% set makes = flags.WHICH not in ['compile', 'generate', 'test'] %}
+        {% if makes and makes_what_is_handed_over(selected_resources) %}
             {% do mark_build(none) %}
         {% endif %}
         {% do check_settings() %}
