@@ -4,11 +4,11 @@
    Python in `statement` blocks only, and only in macros that have
    "materialization" in their names. #}
 
-{# A Python model, as dbt-duckdb runs them, that evaluates `call`: an expression
-   over `files` and `seeds` (the two modules) and `connection` (DuckDB's). The
-   text that it returns, if any, is then in the connection's variable `answer`.
-   dbt-duckdb removes the file that it writes for this, but not Python's bytecode
-   of it. #}
+{# A Python model, as dbt-duckdb runs them, that evaluates `call`: an
+   expression over `files` and `seeds` (the two modules) and `connection`
+   (DuckDB's). The text that it returns, if any, is then in the connection's
+   variable `answer`. dbt-duckdb removes the file that it writes for this, but
+   not Python's bytecode of it. #}
 {% macro python_model(call) %}
 {%- set project = graph.nodes['seed.image_linkage.reasons'].root_path %}
 import os, sys
@@ -34,10 +34,10 @@ def materialize(df, connection):
     {{ return(answer.columns[0].values()[0]) }}
 {% endmacro %}
 
-{# A seed of any size, every column text, by DuckDB's own CSV reader. A seed with
-   `meta: {record_number: true}` also has the number of each record in its file,
-   from 1. The SQL is never named 'main': dbt would write it over a CSV that has
-   an absolute path. #}
+{# A seed of any size, every column text, by DuckDB's own CSV reader. A seed
+   with `meta: {record_number: true}` also has the number of each record in its
+   file, from 1. The SQL is never named 'main': dbt would write it over a CSV
+   that has an absolute path. #}
 {% materialization seed, adapter='duckdb' %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set old_relation = load_cached_relation(this) -%}

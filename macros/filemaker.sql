@@ -3,7 +3,8 @@
    Nearly all are plain digits, which one pattern reads. #}
 {% macro to_recid(text) -%}
     case
-        when {{ matches(text, '^[0-9]{1,18}$') }} then cast({{ text }} as bigint)
+        when {{ matches(text, '^[0-9]{1,18}$') }}
+            then cast({{ text }} as bigint)
         when {{ matches(text, '^([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.]0*)?$') }}
             then {{ to_bigint(
                 "coalesce(nullif(ltrim(replace(split_part("

@@ -1,7 +1,8 @@
-{# Ids are name-based UUIDs (RFC 9562, version 3) of a name in lower case, in the
-   namespace of this project. A model takes two steps: one column for the name's
-   digest, then the id of that column. In one expression DuckDB would compute the
-   digest once for each part of the id, which takes five times as long. #}
+{# Ids are name-based UUIDs (RFC 9562, version 3) of a name in lower case, in
+   the namespace of this project. A model takes two steps: one column for the
+   name's digest, then the id of that column. In one expression DuckDB would
+   compute the digest once for each part of the id, which takes five times as
+   long. #}
 
 {# The UUID of a digest, which is an MD5 in hex. #}
 {% macro id_of_digest(digest) -%}

@@ -1,13 +1,13 @@
 {# What dbt on PostgreSQL does with files: read the seeds. dbt runs no Python
-   here, and the server may not see the file. psycopg2, by which dbt talks to the
-   server, can: it makes a large object of a file on this side, whose bytes can
-   then be read. The object is gone before the transaction ends. #}
+   here, and the server may not see the file. psycopg2, by which dbt talks to
+   the server, can: it makes a large object of a file on this side, whose bytes
+   can then be read. The object is gone before the transaction ends. #}
 
 {# A seed of any size, every column text, by COPY. Its rows are checked first,
-   because what COPY says about a malformed row includes its values. A table that
-   exists is filled and not replaced, because views depend on it. A seed with
-   `meta: {record_number: true}` also has the number of each record in its file,
-   from 1. #}
+   because what COPY says about a malformed row includes its values. A table
+   that exists is filled and not replaced, because views depend on it. A seed
+   with `meta: {record_number: true}` also has the number of each record in its
+   file, from 1. #}
 {% materialization seed, adapter='postgres' %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set old_relation = load_cached_relation(this) -%}

@@ -1,9 +1,9 @@
 {# A table of a model on PostgreSQL. It is created from the query, also under a
-   contract. dbt would insert into a table made beforehand, which may store rows
-   in another order than the query's, and copy_manifest's order is the manifest's.
-   Models join whole tables: where statistics mislead, a nested loop takes hours,
-   and the other joins never take much longer than the best plan. A table without
-   statistics of its own would mislead the next model. #}
+   contract. dbt would insert into a table made beforehand, which may store
+   rows in another order than the query's, and copy_manifest's order is the
+   manifest's. Models join whole tables: where statistics mislead, a nested
+   loop takes hours, and the other joins never take much longer than the best
+   plan. A table without statistics of its own would mislead the next model. #}
 {% macro postgres__create_table_as(temporary, relation, sql) %}
     {%- set contract = config.get('contract') -%}
     {%- if contract.enforced -%}

@@ -27,10 +27,11 @@
     {% endif %}
 {% endmacro %}
 
-{# After everything: each failed test that has a sentence says it. Then, if every
-   node of a whole build passed, the manifest is written and the build marked; if
-   a node of any run failed, both are removed. DuckDB writes manifest.csv itself;
-   on PostgreSQL scripts/write_manifest.py does, if the build is marked. #}
+{# After everything: each failed test that has a sentence says it. Then, if
+   every node of a whole build passed, the manifest is written and the build
+   marked; if a node of any run failed, both are removed. DuckDB writes
+   manifest.csv itself; on PostgreSQL scripts/write_manifest.py does, if the
+   build is marked. #}
 {% macro after_materialization(results) %}
     {% if execute %}
         {% set passed = ['success', 'pass', 'warn', 'no-op'] %}
@@ -40,18 +41,19 @@
         {% set whole = is_whole_build(made) %}
         {% if (failed or whole) and not flags.EMPTY %}
             {% if target.type == 'duckdb' %}
-                {% set mart = graph.nodes['model.image_linkage.copy_manifest'] %}
+                {% set manifest = 'model.image_linkage.copy_manifest' %}
+                {% set relation = graph.nodes[manifest].relation_name %}
                 {% set call = 'files.remove_manifest()' if failed
                     else 'files.write_manifest(connection, '
-                    ~ (mart.relation_name | tojson) ~ ')' %}
+                    ~ (relation | tojson) ~ ')' %}
                 {% call statement('manifest', language='python') %}
                 {{- python_model(call) }}
                 {% endcall %}
                 {% set said = python_answer() %}
             {% else %}
-                {% set said = 'No manifest: the build did not pass. Correct what'
-                    ~ ' failed, then run `dbt build` again.' if failed
-                    else 'scripts/write_manifest.py can write the manifest now.'
+                {% set said = 'No manifest: the build did not pass. Correct'
+                    ~ ' what failed, then run `dbt build` again.' if failed
+                    else 'scripts/write_manifest.py can write the manifest.'
                 %}
             {% endif %}
             {% do mark_build(
@@ -79,8 +81,8 @@
     {% endfor %}
 {% endmacro %}
 
-{# Whether these nodes are everything that `dbt build` makes and tests, apart from
-   unit tests. #}
+{# Whether these nodes are everything that `dbt build` makes and tests, apart
+   from unit tests. #}
 {% macro is_whole_build(unique_ids) %}
     {% if flags.WHICH != 'build' %}
         {{ return(false) }}

@@ -1,7 +1,9 @@
 {# End the build before anything is made if a setting cannot be used. #}
 {% macro check_settings() %}
     {% if var('filemaker_date_order') not in ['mdy', 'dmy', 'ymd'] %}
-        {{ unusable_setting('filemaker_date_order', 'must be mdy, dmy or ymd') }}
+        {{ unusable_setting(
+            'filemaker_date_order', 'must be mdy, dmy or ymd'
+        ) }}
     {% endif %}
     {% if var('unlinked_policy') not in ['report', 'copy'] %}
         {{ unusable_setting('unlinked_policy', 'must be report or copy') }}
@@ -38,7 +40,8 @@
    date when the run started. Later dates are in the future. #}
 {% macro build_date() %}
     {{ return(
-        (var('today') or run_started_at.astimezone().date().isoformat()) | string
+        (var('today') or run_started_at.astimezone().date().isoformat())
+        | string
     ) }}
 {% endmacro %}
 
@@ -50,7 +53,8 @@
 {# Every setting that is in effect, by name, as a text. #}
 {% macro settings_in_effect() %}
     {% set settings = {
-        'today': build_date(), 'image_extensions': image_extensions() | join(' ')
+        'today': build_date(),
+        'image_extensions': image_extensions() | join(' '),
     } %}
     {% for name in [
         'filemaker_date_order', 'source_prefix', 'destination_bucket',

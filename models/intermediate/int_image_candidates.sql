@@ -11,7 +11,9 @@ with export_rows as (
 
 objects as (
 
-    select * from {{ ref('stg_s3_objects') }} where recid is not null
+    select *
+    from {{ ref('stg_s3_objects') }}
+    where recid is not null
 
 ),
 
@@ -37,7 +39,9 @@ nexus_matches as (
 
 held_images as (
 
-    select recid from {{ ref('stg_held_images') }} where recid is not null
+    select recid
+    from {{ ref('stg_held_images') }}
+    where recid is not null
 
 ),
 

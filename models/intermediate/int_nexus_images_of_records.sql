@@ -1,7 +1,8 @@
 -- One row per record number, image of it that Nexus already holds, and way in
 -- which the image is recognised.
 
--- Not materialized: then nothing of the export is read while Nexus has no images.
+-- Not materialized, so that while Nexus has no images nothing is read of the
+-- export.
 with export_rows as not materialized (
 
     select recid, filemaker_id

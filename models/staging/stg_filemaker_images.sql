@@ -26,11 +26,10 @@ renamed as (
 ),
 
 -- one or two digits for day and month, four for the year, split by / - or .
-date_split as (
+date_formed as (
 
     select
         *,
-        replace(replace(date_trimmed, '-', '/'), '.', '/') as date_slashed,
         coalesce({{ matches(
             'date_trimmed', '^[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}$'
         ) }}, false) as is_year_last,
@@ -41,19 +40,26 @@ date_split as (
 
 ),
 
+date_slashed as (
+
+    select
+        *,
+        case
+            when is_year_last or is_year_first
+                then replace(replace(date_trimmed, '-', '/'), '.', '/')
+        end as date_slashed
+    from date_formed
+
+),
+
 date_parts as (
 
     select
         *,
-        {% for part in [1, 2, 3] -%}
-        cast(
-            case
-                when is_year_last or is_year_first
-                    then split_part(date_slashed, '/', {{ part }})
-            end as integer
-        ) as date_part_{{ part }}{{ "," if not loop.last }}
-        {% endfor %}
-    from date_split
+        cast(split_part(date_slashed, '/', 1) as integer) as date_part_1,
+        cast(split_part(date_slashed, '/', 2) as integer) as date_part_2,
+        cast(split_part(date_slashed, '/', 3) as integer) as date_part_3
+    from date_slashed
 
 ),
 

@@ -1,5 +1,5 @@
--- A warning: a batch in Nexus belongs to another patient than the one its images
--- lead to. A clinician may have moved it, so nothing here changes it.
+-- A warning: a batch in Nexus belongs to another patient than the one that its
+-- images lead to. A clinician may have moved it, so nothing here changes it.
 {{ config(severity='warn', meta={'sentence': true}) }}
 
 select
@@ -17,6 +17,7 @@ where
     and outcomes.patient_count = 1
     and patients.patient_id <> outcomes.patient_id
     and outcomes.patient_id in (
-        select patient_id from {{ ref('stg_nexus_patients') }}
+        select known.patient_id
+        from {{ ref('stg_nexus_patients') }} as known
     )
 group by outcomes.batch_id, outcomes.patient_id

@@ -85,7 +85,15 @@ unmatched as (
 
 figures as (
 
-    select *
+    select
+        export_rows.*,
+        outcomes.*,
+        skipped.*,
+        images.*,
+        batches.*,
+        objects.*,
+        object_outcomes.*,
+        unmatched.*
     from export_rows
     cross join outcomes
     cross join skipped

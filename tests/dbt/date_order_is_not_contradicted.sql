@@ -1,6 +1,6 @@
--- Guards the assumption that FileMaker wrote its dates in the order that the var
--- filemaker_date_order gives. Otherwise many images would silently get another
--- day.
+-- Guards the assumption that FileMaker wrote its dates in the order that the
+-- var filemaker_date_order gives. Otherwise many images would silently get
+-- another day.
 {{ config(meta={'sentence': true}) }}
 
 with contradicting as (

@@ -1,18 +1,26 @@
--- The dump is a backup: nothing is ever copied into it.
-{%- set source_prefix = var('source_prefix') %}
+-- The dump is a backup: nothing is ever copied into it. Without a prefix it is
+-- the whole bucket.
 {{ config(meta={'sentence': true}) }}
 
+with dump_buckets as (
+
+    select distinct bucket
+    from {{ ref('stg_s3_objects') }}
+    where {{ text_literal(var('source_prefix')) }} = ''
+
+)
+
 select
-    image_id,
-    'The copy of image ' || image_id
+    manifest.image_id,
+    'The copy of image ' || manifest.image_id
     || ' would be written into the dump: correct destination_key_template.'
         as sentence
-from {{ ref('copy_manifest') }}
+from {{ ref('copy_manifest') }} as manifest
+left join dump_buckets
+    on dump_buckets.bucket = manifest.destination_bucket
 where
-    {% if source_prefix -%}
-    {{ has_prefix('destination_key', source_prefix) }}
-    {%- else -%}
-    destination_bucket in (
-        select bucket from {{ ref('stg_s3_objects') }}
+    dump_buckets.bucket is not null
+    or (
+        {{ text_literal(var('source_prefix')) }} <> ''
+        and {{ has_prefix('manifest.destination_key', var('source_prefix')) }}
     )
-    {%- endif %}

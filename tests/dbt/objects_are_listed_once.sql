@@ -1,5 +1,5 @@
--- A warning: an object that is listed twice counts as two, so its record becomes
--- ambiguous_object.
+-- A warning: an object that is listed twice counts as two, so its record
+-- becomes ambiguous_object.
 {{ config(severity='warn', meta={'sentence': true}) }}
 
 select

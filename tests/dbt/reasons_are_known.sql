@@ -24,8 +24,9 @@ select
     given.applies_to,
     given.reason,
     'A reason is missing, or seeds/reference/reasons.csv does not list it for'
-    || ' an ' || case given.applies_to when 'row' then 'export row' else 'object'
-    end || ': ' || coalesce(given.reason, '(none)') || '.' as sentence
+    || ' an '
+    || case given.applies_to when 'row' then 'export row' else 'object' end
+    || ': ' || coalesce(given.reason, '(none)') || '.' as sentence
 from given
 left join {{ ref('stg_reasons') }} as reasons
     on reasons.reason = given.reason and reasons.applies_to = given.applies_to

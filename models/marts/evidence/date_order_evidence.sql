@@ -5,7 +5,9 @@
 
 with export_rows as (
 
-    select * from {{ ref('int_image_candidates') }} where has_date
+    select *
+    from {{ ref('int_image_candidates') }}
+    where has_date
 
 ),
 
@@ -71,8 +73,9 @@ misfits as (
     select
         counted.*,
         coalesce(steps.steps_back, 0) as steps_back,
-        impossible_dates + future_dates + coalesce(steps.steps_back, 0)
-            as misfits
+        counted.impossible_dates
+        + counted.future_dates
+        + coalesce(steps.steps_back, 0) as misfits
     from counted
     left join steps on steps.date_order = counted.date_order
 

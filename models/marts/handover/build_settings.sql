@@ -1,5 +1,5 @@
--- One row per setting, with the value that this build was made with. The mark of
--- a build that passed is a comment on this table.
+-- One row per setting, with the value that this build was made with. The mark
+-- of a build that passed is a comment on this table.
 
 {% for name, value in settings_in_effect().items() | sort -%}
 {{ "union all" if not loop.first }}

@@ -30,7 +30,10 @@ nexus_keys as (
 
 first_records as (
 
-    select destination_bucket, destination_key, min(record_number) as record_number
+    select
+        destination_bucket,
+        destination_key,
+        min(record_number) as record_number
     from results
     where is_verified
     group by destination_bucket, destination_key

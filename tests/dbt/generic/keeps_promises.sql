@@ -1,25 +1,37 @@
 {# What a table promises about its columns, in one scan of it, and one more for
-   each column that is unique: dbt's own tests scan it once for each promise. Of
-   a broken promise, one row says which and how often. #}
+   each column that is unique: dbt's own tests scan it once for each promise. For
+   each broken promise, one row says which and how often. #}
 {% test keeps_promises(model, not_null=[], unique=[], accepted_values={}) %}
 {{ config(meta={'sentence': true}) }}
-{%- set broken = {} %}
+
+{%- set conditions = [] %}
+{%- set promises = [] %}
 {%- for column in not_null %}
-    {%- do broken.update({
-        column ~ ' is null': '"' ~ column ~ '" is null'
-    }) %}
+    {%- do conditions.append('"' ~ column ~ '" is null') %}
+    {%- do promises.append((
+        column ~ ' is null', 'count_' ~ conditions | length, 'counted'
+    )) %}
 {%- endfor %}
 {%- for column, values in accepted_values.items() %}
-    {%- do broken.update({
-        column ~ ' is not one of ' ~ values | join(', '):
-            '"' ~ column ~ "\" not in ('" ~ values | join("', '") ~ "')"
-    }) %}
+    {%- do conditions.append(
+        '"' ~ column ~ "\" not in ('" ~ values | join("', '") ~ "')"
+    ) %}
+    {%- do promises.append((
+        column ~ ' is not one of ' ~ values | join(', '),
+        'count_' ~ conditions | length,
+        'counted',
+    )) %}
+{%- endfor %}
+{%- for column in unique %}
+    {%- do promises.append((
+        column ~ ' is not unique', 'count(*)', 'repeated_' ~ loop.index
+    )) %}
 {%- endfor %}
 
 with counted as (
 
     select
-        {% for condition in broken.values() -%}
+        {% for condition in conditions -%}
         count(*) filter (where {{ condition }}) as count_{{ loop.index }},
         {% endfor -%}
         count(*) as row_count
@@ -39,17 +51,14 @@ repeated_{{ loop.index }} as (
 ),
 
 {% endfor -%}
-promises as (
+broken as (
 
-    {% for promise in broken -%}
+    {% for problem, figure, counts in promises -%}
     {{ "union all" if not loop.first }}
-    select '{{ promise }}' as problem, count_{{ loop.index }} as row_count
-    from counted
-    {% endfor -%}
-    {% for column in unique -%}
-    {{ "union all" if broken or not loop.first }}
-    select '{{ column }} is not unique' as problem, count(*) as row_count
-    from repeated_{{ loop.index }}
+    select
+        '{{ problem }}' as problem,
+        {{ figure }} as row_count
+    from {{ counts }}
     {% endfor %}
 )
 
@@ -59,6 +68,6 @@ select
     'In {{ model.identifier }}, ' || problem || ' ('
     || cast(row_count as varchar) || ' times): copy nothing and report this as'
     || ' a defect.' as sentence
-from promises
+from broken
 where row_count > 0
 {% endtest %}

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 
 def dispatch(name: str, _package: str = "") -> Callable[..., str]:
-    """A call of the macro's name, as SQL."""
-    return lambda *arguments: f"{name}({', '.join(map(str, arguments))})"
+    """A call of the macro's name with its first argument, as SQL: the others may be patterns, which are not SQL."""
+    return lambda text, *_: f"{name}({text})"
 
 
 def unchanged(value: object) -> object:
