@@ -177,4 +177,5 @@ def newest_copy_results(relation: str) -> str:
     import jinja2
 
     macro = (PROJECT_ROOT / "macros" / "newest_copy_results.sql").read_text(encoding="utf-8")
-    return str(jinja2.Environment(autoescape=False).from_string(macro).module.newest_copy_results(relation))
+    template = jinja2.Environment(autoescape=False).from_string(macro + "{{ newest_copy_results(relation) }}")  # noqa: S701
+    return template.render(relation=relation).strip()

@@ -407,6 +407,14 @@ def test_every_model_and_macro_is_described_and_every_column_declared(dbt):
     assert [node.name for node in nodes.values() if not node.description] == []
 
 
+def test_the_page_about_reasons_says_what_the_reference_seed_says():
+    with (PROJECT_ROOT / "seeds" / "reference" / "reasons.csv").open(encoding="utf-8", newline="") as file:
+        listed = [tuple(row) for row in csv.reader(file)][1:]
+    page = (PROJECT_ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+    written = re.findall(r"^\| ([0-9]+) \| `(\w+)` \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    assert written == [row[1:] for row in listed]
+
+
 def test_ids_are_those_of_python(dbt):
     assert dbt("build", *NO_UNIT_TESTS).success
     images = dbt.project.query("select recid, filemaker_id, filemaker_date, id, batch_id from image")
