@@ -45,8 +45,8 @@ with duckdb.connect("data/demo/image_linkage.duckdb", read_only=True) as marts:
 
   ask "select recid, reason, detail from skipped_images where reason <> 'patient_not_found' limit 20"
   ask "select * from unmatched_patients order by image_count desc limit 10"
-  ask "select reason, record_reason, count(*) from unmatched_objects group by all order by all"
-  ask "select outcome, reason, count(*) from image_outcome group by all order by all"
+  ask "select reason, record_reason, count(*) as object_count from unmatched_objects group by all order by all"
+  ask "select outcome, reason, count(*) as row_count from image_outcome group by all order by all"
 
 README.md goes through the same steps with your own records."""
 FAILURES = (DemoFailed, OSError, RuntimeError, subprocess.SubprocessError, duckdb.Error, psycopg.Error)
