@@ -5,6 +5,7 @@ are undone. See docs/specification.md, FileMaker export.
 """
 
 import argparse
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,7 @@ from linkage.paths import data_folder
 from linkage.seeds import seed_path
 from linkage.settings import today
 
-# Rows that are made into CSV at a time; all at once would take a fifth more memory.
+# How many rows become CSV at a time: all at once would need more memory.
 CHUNK = 10_000
 
 
@@ -86,8 +87,9 @@ def write_seed(frame: pd.DataFrame, path: Path) -> None:
     """Write the seed as CSV."""
     with write_atomically(path) as file:
         file.write(csv_line(frame.columns))
-        for start in range(0, len(frame), CHUNK):
-            file.write(csv_lines(frame[start : start + CHUNK].itertuples(index=False, name=None)))
+        rows = zip(*(frame[name].to_list() for name in frame.columns), strict=True)
+        while lines := csv_lines(islice(rows, CHUNK)):
+            file.write(lines)
 
 
 if __name__ == "__main__":

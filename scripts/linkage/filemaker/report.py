@@ -19,7 +19,7 @@ def describe_fill(frame: pd.DataFrame) -> list[str]:
     """How many rows have a value in each column, as lines to print."""
     lines = []
     for name in frame.columns:
-        filled = sum(1 for value in frame[name] if value.strip(WHITE_SPACE))
+        filled = sum(1 for value in frame[name].to_list() if value.strip(WHITE_SPACE))
         lines.append(f"  {name:<16}{filled:>11,}  {filled / len(frame):>6.1%}")
     return ["filled columns", *lines]
 
