@@ -36,8 +36,8 @@ def test_rows_of_one_record_are_not_a_step_back():
 
 
 def test_rows_without_a_record_number_count_except_for_steps_back():
-    found = evidence([("", "3/9/2020"), ("x", "3/8/2020"), ("0", "3/30/2030")])
-    assert list(found.loc["mdy", ["readable", "in_future", "steps_back"]]) == [3, 1, 0]
+    found = evidence([("", "3/9/2020"), ("x", "3/8/2020"), ("0", "3/30/2030"), ("1", "3/1/2020")])
+    assert list(found.loc["mdy", ["readable", "in_future", "steps_back"]]) == [4, 1, 0]
     assert found.loc["dmy", "impossible_here_readable_elsewhere"] == 1
 
 
