@@ -1,4 +1,4 @@
-"""What sqlfluff's jinja templater needs of dbt to render the models: stand-ins, so that neither dbt nor a database runs."""
+"""Stand-ins for what the models use of dbt, so that sqlfluff renders them without dbt and without a database."""
 
 import datetime
 import re
