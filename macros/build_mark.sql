@@ -3,16 +3,30 @@
    run that makes something that is handed over. publish_to_nexus.py and
    write_manifest.py look for it (scripts/linkage/warehouse/mark.py). #}
 
-{# Set the mark, or remove it where `mark` is none, if the mart exists. #}
+{# Set the mark, or remove it where `mark` is none, if the mart exists. A DuckDB
+   file may also have the marts of an earlier build in another schema: there, the
+   mark is removed in any case, because what is published is what is marked. #}
 {% macro mark_build(mark) %}
     {% set mart = graph.nodes['model.image_linkage.build_settings'] %}
-    {% if adapter.get_relation(mart.database, mart.schema, mart.alias) %}
-        {% call statement('mark_build') %}
-            comment on table {{ mart.relation_name }}
-            is {{ text_literal(mark) if mark else 'null' }}
-        {% endcall %}
-        {% do adapter.commit() %}
+    {% set own = adapter.get_relation(mart.database, mart.schema, mart.alias) %}
+    {% set marked = [] %}
+    {% if target.type == 'duckdb' %}
+        {% set query = "select schema_name from duckdb_tables()"
+            ~ " where database_name = current_database()"
+            ~ " and table_name = 'build_settings' and comment is not null" %}
+        {% set marked = run_query(query).columns[0].values() | list %}
     {% endif %}
+    {% call statement('mark_build') %}
+        {% for schema in marked %}
+        comment on table "{{ schema }}".build_settings is null;
+        {% endfor %}
+        {% if own %}
+        comment on table {{ mart.relation_name }}
+        is {{ text_literal(mark) if mark else 'null' }};
+        {% endif %}
+        select 1;
+    {% endcall %}
+    {% do adapter.commit() %}
 {% endmacro %}
 
 {# Whether any of these nodes is a table or view that an exposure depends on:
