@@ -3,13 +3,15 @@
 -- of the build: image_outcome and image are views of it, and keys and names,
 -- which they put together from other columns, are not stored.
 
-with export_rows as (
+-- Not materialized: DuckDB would keep the whole export in memory, or on disk,
+-- where reading a column twice costs less.
+with export_rows as not materialized (
 
     select * from {{ ref('stg_filemaker_images') }}
 
 ),
 
-objects as (
+objects as not materialized (
 
     select *
     from {{ ref('stg_s3_objects') }}
