@@ -1,6 +1,7 @@
 """How long `dbt build` takes and how much memory, beside one hand-written DuckDB script that makes the same marts.
 
-`python -m benchmarks build` for a million images; `python -m benchmarks.build 10000000 1` for ten million, once.
+`python -m benchmarks build` for a million images; `python -m benchmarks.build 10000000 1 4` for ten million,
+once, where DuckDB may use 4 GB.
 """
 
 import json
@@ -20,12 +21,13 @@ MOST_TIME = 1.5  # times that of the hand-written script
 MOST_MEGABYTES = {1_000_000: 1_500, 10_000_000: 5_000}
 
 
-def main(rows: int = 1_000_000, runs: int = 3) -> None:
+def main(rows: int = 1_000_000, runs: int = 3, gigabytes: int = 1) -> None:
     """Build both ways in turn, `runs` times, after one build that is not counted; print the figures.
 
     dbt builds with all data tests, which the script does not have, and writes the manifest.
     """
     patients = rows // 10
+    variables = DEFAULT_VARS | {"duckdb_memory_limit": f"{gigabytes}GB"}
     print(f"\nBuild: {rows:,} export rows, {rows:,} objects, {patients:,} patients; {runs} runs in turn")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -41,11 +43,11 @@ def main(rows: int = 1_000_000, runs: int = 3) -> None:
         }
         dbt = [
             str(Path(sys.executable).with_name("dbt")), "build", "--exclude-resource-type", "unit_test",
-            "--vars", json.dumps(DEFAULT_VARS),
+            "--vars", json.dumps(variables),
         ]  # fmt: skip
         script = [
             sys.executable, "-m", "benchmarks.by_hand", str(folder / "data"), str(by_hand),
-            str(DEFAULT_VARS["duckdb_memory_limit"]), str(DEFAULT_VARS["today"]),
+            str(variables["duckdb_memory_limit"]), str(variables["today"]),
         ]  # fmt: skip
         with_dbt: list[Figures] = []
         without: list[Figures] = []
