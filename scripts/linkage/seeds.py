@@ -1,12 +1,11 @@
 """The seven CSV files of the data folder: their columns, and the files that are still missing."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from linkage.errors import UnusableInput
-from linkage.files import csv_line, write_atomically
-from linkage.paths import data_folder, outside_sample
+from linkage.files import create_file, csv_line
+from linkage.paths import PROJECT_ROOT, data_folder, outside_sample
 
 # Every seed's columns, in order.
 SEED_COLUMNS = {
@@ -52,11 +51,17 @@ def make_missing_seeds(folder: Path) -> None:
     except OSError as error:
         raise UnusableInput(f"cannot make the data folder {folder}: {error.strerror}; set LINKAGE_DATA") from None
     for seed, columns in SEED_COLUMNS.items():
-        path = folder / f"{seed}.csv"
-        if not path.exists():
-            whole = folder / f".{seed}.{os.getpid()}"
-            with write_atomically(whole) as file:
-                file.write(csv_line(columns))
-            with suppress(FileExistsError):  # another script has just made it, and may already have filled it
-                path.hardlink_to(whole)
-            whole.unlink()
+        create_file(folder / f"{seed}.csv", csv_line(columns))
+
+
+def newest_copy_results(relation: str) -> str:
+    """SQL for those rows of the DuckDB or PostgreSQL relation `relation` that are the newest about their destination.
+
+    `relation` has the columns of copy_results.csv and `record_number`, by which the newest is told. The rule is
+    dbt's macro of the same name, so that copying, auditing, publishing and the reports cannot disagree about it.
+    """
+    import jinja2
+
+    macro = (PROJECT_ROOT / "macros" / "newest_copy_results.sql").read_text(encoding="utf-8")
+    template = jinja2.Environment().from_string(f"{macro}{{{{ newest_copy_results(relation) }}}}")
+    return template.render(relation=relation)
