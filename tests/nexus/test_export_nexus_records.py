@@ -26,12 +26,10 @@ from linkage.paths import PROJECT_ROOT
 from linkage.seeds import SEED_COLUMNS
 from sandbox.postgres_server import database_url
 from sandbox.s3_server import free_ports
+from tests.support.applications import PATIENT_TABLES, execute, insert_batch, insert_image
 
 THE_END = "the end"
 A, B = "0a1b2c3d-0000-4000-8000-00000000000a", "0a1b2c3d-0000-4000-8000-00000000000b"
-PATIENTS = {"plan": "patients_patient", "generic": "patients"}
-BATCHES = {"plan": "images_imagebatch", "generic": "images_batch"}
-sites = pytest.mark.parametrize("site", ["plan", "generic"])
 
 
 def number(value):
@@ -39,49 +37,22 @@ def number(value):
     return str(uuid.UUID(int=0xABCD_0000_0000_4000_8000_0000_0000_0000 + value)).upper()
 
 
-def execute(url, statement, *values):
-    with psycopg.connect(url) as connection:
-        cursor = connection.execute(statement, values or None)
-        return cursor.fetchall() if cursor.description else None
-
-
 def add_patients(url, site, notes, name="A", first=1):
     """Patients with these notes, numbered from `first`."""
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         cursor.executemany(
-            f"insert into {PATIENTS[site]} (id, name, notes) values (%s, %s, %s)",
+            f"insert into {PATIENT_TABLES[site]} (id, name, notes) values (%s, %s, %s)",
             [(number(place), name, note) for place, note in enumerate(notes, first)],
         )
 
 
 def add_batch(url, site, place, patient, name="5 Nov 2016 (FileMaker Import)", model="patient"):
-    if site == "plan":
-        execute(
-            url,
-            "insert into images_imagebatch (id, patient_id, batch_name, captured_date, created_at, import_source)"
-            " values (%s, %s, %s, '2016-11-05', now(), 'filemaker_import')",
-            *(number(place), number(patient), name),
-        )
-    else:
-        execute(
-            url,
-            "insert into images_batch (id, content_type_id, object_id, name, description, image_count, uploaded_at)"
-            " select %s, id, %s, %s, '', 0, now() from django_content_type where model = %s",
-            *(number(place), number(patient), name, model),
-        )
+    values = {"captured_date": "2016-11-05", "batch_name": name}
+    insert_batch(url, site, number(place), number(patient), model, **values)
 
 
 def add_image(url, site, place, batch, filemaker_id, key):
-    columns = (
-        "original_filename, category" if site == "plan" else 'original_name, category, mime_type, caption, "order"'
-    )
-    values = "'', ''" if site == "plan" else "'', '', '', '', 0"
-    execute(
-        url,
-        f"insert into images_image (id, batch_id, filemaker_id, s3_key, file_size, uploaded_at, {columns})"
-        f" values (%s, %s, %s, %s, 1, now(), {values})",
-        *(number(place), number(batch), filemaker_id, key),
-    )
+    insert_image(url, site, number(place), number(batch), filemaker_id=filemaker_id, s3_key=key)
 
 
 def fill(url, site):
@@ -251,10 +222,10 @@ def test_the_filemaker_id_is_found_in_a_json_column_of_the_mapping_or_the_option
     nexus_database, export, data, site, column, column_type, options
 ):
     url = nexus_database(site)
-    execute(url, f'alter table {PATIENTS[site]} add if not exists "{column}" {column_type}')
+    execute(url, f'alter table {PATIENT_TABLES[site]} add if not exists "{column}" {column_type}')
     add_patients(url, site, [notes for _, notes, _ in JSON_COLUMNS])
     for place, (value, _, _) in enumerate(JSON_COLUMNS, 1):
-        execute(url, f'update {PATIENTS[site]} set "{column}" = %s where id = %s', value, number(place))
+        execute(url, f'update {PATIENT_TABLES[site]} set "{column}" = %s where id = %s', value, number(place))
     run = export(url, *options)
     expected = [NONE if answer == TWO else answer for *_, answer in JSON_COLUMNS]
     assert [filemaker_id for _, filemaker_id in exported(run, data)[0]] == expected

@@ -9,11 +9,11 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
-import psycopg
 from psycopg.types.json import Jsonb
 
 from linkage.duckdb_files import PROVED, literal
 from tests.support import projects
+from tests.support.applications import PATIENT_TABLES, insert_row
 
 NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
 BUCKET = "clinic"
@@ -63,7 +63,6 @@ MARTS = {
     "build_settings": {"name": "varchar", "value": "varchar"},
 }
 SETTINGS = {"batch_name_suffix": " (FileMaker Import)", "import_source": "filemaker_import"}
-PATIENT_TABLES = {"plan": "patients_patient", "generic": "patients"}
 # Of every patient, and of every image: they must not appear in any output.
 NAME, NOTE, TYPE = "Marked Name", "marked note", "Marked type"
 
@@ -202,13 +201,9 @@ def create_marts(connection: duckdb.DuckDBPyConnection) -> None:
 
 def add_patients(url: str, site: str, *numbers: int) -> None:
     """Insert the patients with these numbers, with marked names and notes, into an application's database."""
-    generic = site == "generic"
-    with psycopg.connect(url) as connection:
-        for number in numbers:
-            values = [patient_id(number), NAME, f"{NOTE} FileMaker ID: {filemaker_patient_id(number)}"]
-            values += [Jsonb({"filemaker_id": filemaker_patient_id(number)})] if generic else []
-            connection.execute(
-                f"insert into {PATIENT_TABLES[site]} (id, name, notes{', filemaker_metadata' if generic else ''})"
-                f" values ({', '.join(['%s'] * len(values))})",
-                values,
-            )
+    for number in numbers:
+        notes = f"{NOTE} FileMaker ID: {filemaker_patient_id(number)}"
+        row = {"id": patient_id(number), "name": NAME, "notes": notes}
+        if site == "generic":
+            row["filemaker_metadata"] = Jsonb({"filemaker_id": filemaker_patient_id(number)})
+        insert_row(url, PATIENT_TABLES[site], row)
