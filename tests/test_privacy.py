@@ -243,8 +243,6 @@ def relink_by_hand(run, site):
     environment = write_warehouse(folder, [], relink=[relink])
     assert "a person must check it" in run.publish("--relink", code=1, **environment)
     run.execute(f"delete from {PATIENT_TABLES[site]} where id = '{patient_id(8)}'")
-    assert "would be given their new patient: 1" in run.publish(
-        "--relink", "--dry-run", **environment
-    )
+    assert "would be given their new patient: 1" in run.publish("--relink", "--dry-run", **environment)
     assert "Image batches given their new patient: 1" in run.publish("--relink", **environment)
     assert filemaker_patient_id(8) not in "\n".join(run.said)

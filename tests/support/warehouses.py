@@ -5,8 +5,10 @@
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from psycopg.types.json import Jsonb
@@ -87,7 +89,7 @@ def batch_id(patient: int, day: str) -> str:
     return str(uuid.uuid3(NAMESPACE, f"image_batch:{filemaker_patient_id(patient)}:{day}"))
 
 
-def image(recid: int, patient: int = 1, day: str = "2016-10-18", **values) -> dict:
+def image(recid: int, patient: int = 1, day: str = "2016-10-18", **values: Any) -> dict[str, Any]:
     """A row of the mart image, for the patient with this number; `values` replace columns."""
     filemaker_id = values.get("filemaker_id", projects.uuid(100_000 + recid).lower())
     row = {
@@ -112,7 +114,7 @@ def image(recid: int, patient: int = 1, day: str = "2016-10-18", **values) -> di
 
 def batches_of(images: list[dict]) -> list[dict]:
     """The rows of the mart image_batch: the batches of these images."""
-    batches = {}
+    batches: dict[str, dict[str, Any]] = {}
     for row in images:
         day = date.fromisoformat(row["filemaker_date"])
         batch = batches.setdefault(
@@ -130,7 +132,7 @@ def batches_of(images: list[dict]) -> list[dict]:
     return list(batches.values())
 
 
-def result(image: dict, **values) -> dict:
+def result(image: dict[str, Any], **values: Any) -> dict[str, Any]:
     """The row of copy_results.csv for an image that was copied; `values` replace columns."""
     return {
         "run_id": "run-1",
@@ -155,7 +157,7 @@ def write_warehouse(
     *,
     batches: list[dict] | None = None,
     results: list[dict] | None = None,
-    relink: list[dict] = (),
+    relink: Sequence[dict] = (),
     settings: dict[str, str] = SETTINGS,
 ) -> dict[str, str]:
     """Write `warehouse.duckdb`, as a build that passed leaves it, and `copy_results.csv` to `folder`.
@@ -203,7 +205,7 @@ def add_patients(url: str, site: str, *numbers: int) -> None:
     """Insert the patients with these numbers, with marked names and notes, into an application's database."""
     for number in numbers:
         notes = f"{NOTE} FileMaker ID: {filemaker_patient_id(number)}"
-        row = {"id": patient_id(number), "name": NAME, "notes": notes}
+        row: dict[str, Any] = {"id": patient_id(number), "name": NAME, "notes": notes}
         if site == "generic":
             row["filemaker_metadata"] = Jsonb({"filemaker_id": filemaker_patient_id(number)})
         insert_row(url, PATIENT_TABLES[site], row)
