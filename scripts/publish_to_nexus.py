@@ -18,7 +18,7 @@ import psycopg
 from linkage.errors import run_script
 from linkage.nexus.connection import begin_publishing, nexus_connection
 from linkage.nexus.findings import Finding, find_long_values, find_other_batches, find_other_images
-from linkage.nexus.inserting import RowRefused, insert_new_rows
+from linkage.nexus.inserting import insert_new_rows, update_image_counts
 from linkage.nexus.mapping import read_mapping
 from linkage.nexus.relinking import relink
 from linkage.nexus.staging import STAGED, choose_new_rows, mart_columns, stage
@@ -78,11 +78,9 @@ def publish(connection: psycopg.Connection, options: argparse.Namespace) -> Repo
         report.relinked, report.findings = relink(nexus)
     report.new = choose_new_rows(nexus)
     report.findings += [*find_other_batches(nexus), *find_other_images(nexus), *find_long_values(nexus)]
+    report.findings = report.findings or insert_new_rows(nexus, report.new)
     if not report.findings:
-        try:
-            report.recounted = insert_new_rows(nexus, report.new)
-        except RowRefused as refused:
-            report.findings = [refused.finding]
+        report.recounted = update_image_counts(nexus)
     return report
 
 

@@ -290,12 +290,6 @@ CHANGES = {
         partial(another_image, id=IMAGES[5]["id"]),
         {SIXTH},
     ),
-    "an image with the same FileMaker id": (
-        "plan",
-        'Qinsert into "images_image"',
-        partial(another_image, filemaker_id=IMAGES[5]["filemaker_id"]),
-        {SIXTH},
-    ),
 }
 
 

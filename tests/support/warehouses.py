@@ -11,49 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import yaml
 from psycopg.types.json import Jsonb
 
 from linkage.duckdb_files import PROVED, literal
+from linkage.paths import PROJECT_ROOT
 from tests.support import projects
 from tests.support.applications import PATIENT_TABLES, insert_row
 
 NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
 BUCKET = "clinic"
-MARTS = {
-    "image_batch": {
-        "id": "varchar",
-        "patient_id": "varchar",
-        "batch_name": "varchar",
-        "captured_date": "date",
-        "filemaker_batch_id": "varchar",
-        "import_source": "varchar",
-        "image_count": "bigint",
-    },
-    "image": {
-        "id": "varchar",
-        "batch_id": "varchar",
-        "s3_key": "varchar",
-        "original_filename": "varchar",
-        "file_size": "bigint",
-        "category": "varchar",
-        "filemaker_id": "varchar",
-        "filemaker_type": "varchar",
-        "filemaker_date": "date",
-        "recid": "bigint",
-        "patient_id": "varchar",
-        "source_bucket": "varchar",
-        "source_key": "varchar",
-        "source_etag": "varchar",
-    },
-    "copy_manifest": {
-        "image_id": "varchar",
-        "source_bucket": "varchar",
-        "source_key": "varchar",
-        "source_etag": "varchar",
-        "source_size": "bigint",
-        "destination_bucket": "varchar",
-        "destination_key": "varchar",
-    },
+CONTRACTS = ("image_batch", "image", "copy_manifest")
+
+
+def read_contracts() -> dict[str, dict[str, str]]:
+    """The columns of the marts whose models have a contract, with DuckDB's names of their types."""
+    files = (PROJECT_ROOT / "models" / "marts").rglob("*.yml")
+    models = [model for file in files for model in yaml.safe_load(file.read_text("utf-8")).get("models", [])]
+    return {
+        model["name"]: {column["name"]: column["data_type"].replace("text", "varchar") for column in model["columns"]}
+        for model in models
+        if model["name"] in CONTRACTS
+    }
+
+
+MARTS = read_contracts() | {
     "batches_to_relink": {
         "id": "varchar",
         "patient_id": "varchar",

@@ -44,7 +44,7 @@ def read_records(
 
 def select_patients(connection: psycopg.Connection, mapping: Mapping, json_column: str | None) -> sql.Composed:
     """The query for every patient: id, the FileMaker ids found, and whether the notes have one in a nested object."""
-    patients = mapping.patients
+    patients = mapping.tables["patients"]
     json_column = json_column or patients.json
     columns = read_columns(connection, mapping, "patients")
     for column in filter(None, (patients.id, patients.notes, json_column)):
@@ -98,7 +98,7 @@ def select_rows(connection: psycopg.Connection, mapping: Mapping, part: str, val
     """The query for every row of the batches or the images, in the columns of their seed."""
     read_columns(connection, mapping, part)
     return sql.SQL("select {} from {} order by 1").format(
-        read_texts(mapping, part, values), table_name(mapping.tables()[part])
+        read_texts(mapping, part, values), table_name(mapping.tables[part].table)
     )
 
 

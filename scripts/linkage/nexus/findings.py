@@ -64,7 +64,7 @@ def find_other_images(nexus: Nexus) -> list[Finding]:
             sql.Identifier(column), filled, sql.Literal(column)
         )
         for column, filled in nexus.filled("images")
-        if column not in nexus.mapping.images.not_compared
+        if column not in nexus.mapping.tables["images"].not_compared
     ]
     differing = nexus.execute(
         """
@@ -114,7 +114,7 @@ def find_long_values(nexus: Nexus) -> list[Finding]:
     """The values of new rows that are longer than their column."""
     findings = []
     for kind, part in PARTS.items():
-        for column, text in nexus.mapping.rows(part).insert.items():
+        for column, text in nexus.mapping.tables[part].insert.items():
             limit = nexus.columns[part][column].length
             if limit is None:
                 continue

@@ -12,50 +12,19 @@ from linkage.nexus.tables import Nexus
 ROW_ERRORS = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException)
 
 
-class RowRefused(Exception):
-    """The database refuses a row; `finding` says which, and why."""
+def insert_new_rows(nexus: Nexus, counts: dict[str, int]) -> list[Finding]:
+    """Insert the new batches, then the new images; the first row that the database refuses, if it refuses any.
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(f"{finding.row}: {finding.problem}")
-        self.finding = finding
-
-
-def insert_new_rows(nexus: Nexus, counts: dict[str, int]) -> int:
-    """Insert the new batches, then the new images; the number of batches that were given another image count.
-
-    Raises RowRefused with the first row that the database does not take.
+    `counts` are the numbers of new rows by kind. After a refusal the transaction must be rolled back.
     """
     for kind in PARTS:
-        if counts[kind]:
-            insert_range(nexus, kind, 1, counts[kind])
-    column = nexus.mapping.batches.image_count
-    if not column:
-        return 0
-    return nexus.execute(
-        """
-        update {table} set {column} = counted_images
-        from (
-            select held_batch_id as counted_id, count(*) as counted_images
-            from {images} as images
-            where held_batch_id in (select batch_id from linkage_new_image)
-            group by held_batch_id
-        ) as counted
-        where
-            counted_id = lower(cast({id} as text))
-            and {column} is distinct from counted_images
-        """,
-        table=nexus.table("batches"),
-        column=sql.Identifier(column),
-        images=nexus.held("images"),
-        id=expression(nexus.mapping.batches.read["id"], nexus.values),
-    ).rowcount
+        if counts[kind] and (refusal := insert_range(nexus, kind, 1, counts[kind])):
+            return [refusal]
+    return []
 
 
-def insert_range(nexus: Nexus, kind: str, first: int, last: int) -> None:
-    """Insert the new rows with the numbers from `first` to `last`; if one is refused, halve the range to find it.
-
-    Raises RowRefused with the first row that is refused.
-    """
+def insert_range(nexus: Nexus, kind: str, first: int, last: int) -> Finding | None:
+    """Insert the new rows with the numbers from `first` to `last`; if one is refused, halve the range to find it."""
     columns, values = zip(*nexus.filled(PARTS[kind]), strict=True)
     try:
         with nexus.connection.transaction():
@@ -75,10 +44,10 @@ def insert_range(nexus: Nexus, kind: str, first: int, last: int) -> None:
                 raise psycopg.IntegrityError
     except ROW_ERRORS as error:
         if first == last:
-            raise RowRefused(refused(nexus, kind, first, error)) from None
+            return refused(nexus, kind, first, error)
         middle = (first + last) // 2
-        insert_range(nexus, kind, first, middle)
-        insert_range(nexus, kind, middle + 1, last)
+        return insert_range(nexus, kind, first, middle) or insert_range(nexus, kind, middle + 1, last)
+    return None
 
 
 def refused(nexus: Nexus, kind: str, number: int, error: psycopg.Error) -> Finding:
@@ -98,3 +67,28 @@ def refused(nexus: Nexus, kind: str, number: int, error: psycopg.Error) -> Findi
 def broken_rule(error: psycopg.Error) -> str:
     """The constraint or column that a refused row violates, or the kind of error."""
     return error.diag.constraint_name or error.diag.column_name or type(error).__name__
+
+
+def update_image_counts(nexus: Nexus) -> int:
+    """Correct the image count of the batches with new images, if the application keeps one; how many were wrong."""
+    batches = nexus.mapping.tables["batches"]
+    if not batches.image_count:
+        return 0
+    return nexus.execute(
+        """
+        update {table} set {column} = counted_images
+        from (
+            select held_batch_id as counted_id, count(*) as counted_images
+            from {images} as images
+            where held_batch_id in (select batch_id from linkage_new_image)
+            group by held_batch_id
+        ) as counted
+        where
+            counted_id = lower(cast({id} as text))
+            and {column} is distinct from counted_images
+        """,
+        table=nexus.table("batches"),
+        column=sql.Identifier(batches.image_count),
+        images=nexus.held("images"),
+        id=expression(batches.read["id"], nexus.values),
+    ).rowcount

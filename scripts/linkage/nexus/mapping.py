@@ -25,45 +25,30 @@ Texts = dict[str, str | int]  # SQL by name; YAML reads a number as one
 
 
 @dataclass(frozen=True)
-class Patients:
-    """The application's table of patients: its name, and the columns that are read."""
+class Table:
+    """One of the application's tables, with the keys that `scripts/mappings/plan.yml` explains."""
 
     table: str
-    id: str
+    # of the patients
+    id: str = ""
     notes: str | None = None
     json: str | None = None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The application's table of batches or images: its name, how a row is read, and how a new one is filled."""
-
-    table: str
-    read: Texts
-    insert: Texts
-    relink: str | None = None
+    # of the batches and the images
+    read: Texts = field(default_factory=dict)
+    insert: Texts = field(default_factory=dict)
+    relink: str = ""
     image_count: str | None = None
     not_compared: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """One mapping file (`scripts/mappings/plan.yml` explains the keys), and the settings that its SQL may use."""
+    """A mapping file: its values, its tables by part (patients, batches, images), the settings that its SQL may use."""
 
     name: str
     values: Texts
-    patients: Patients
-    batches: Rows
-    images: Rows
+    tables: dict[str, Table]
     settings: dict[str, str]
-
-    def rows(self, part: str) -> Rows:
-        """The mapping's `batches` or `images`."""
-        return {"batches": self.batches, "images": self.images}[part]
-
-    def tables(self) -> dict[str, str]:
-        """The names of the application's tables, by part."""
-        return {"patients": self.patients.table, "batches": self.batches.table, "images": self.images.table}
 
 
 def read_mapping(name: str, settings: Dictionary[str, str]) -> Mapping:
@@ -90,10 +75,8 @@ def read_mapping(name: str, settings: Dictionary[str, str]) -> Mapping:
     check_shape(name, parts)
     return Mapping(
         name,
-        parts.get("values", {}),
-        Patients(**parts["patients"]),
-        Rows(**parts["batches"]),
-        Rows(**parts["images"]),
+        parts.pop("values", {}),
+        {part: Table(**keys) for part, keys in parts.items()},
         {setting: settings[setting] for setting in SETTINGS if setting in settings},
     )
 
@@ -141,7 +124,7 @@ def read_texts(mapping: Mapping, part: str, values: Dictionary[str, Any], prefix
 
     Ids are in lower case.
     """
-    read = mapping.rows(part).read
+    read = mapping.tables[part].read
     texts = []
     for column in READ_COLUMNS[part]:
         text = sql.SQL("cast({} as text)").format(expression(read[column], values))

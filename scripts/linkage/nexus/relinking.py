@@ -73,8 +73,7 @@ def find_refused_batches(nexus: Nexus) -> list[Finding]:
 
 def give_patients(nexus: Nexus, batch_id: sql.Composable) -> int:
     """Give the staged batches with this id their new patients; the number of batches changed."""
-    column, read = nexus.mapping.batches.relink, nexus.mapping.batches.read
-    assert column is not None  # every mapping has it: scripts/mappings/schema.yml
+    batches = nexus.mapping.tables["batches"]
     return nexus.execute(
         """
         update {table} set {column} = cast(relink_new_patient_id as {type})
@@ -86,8 +85,8 @@ def give_patients(nexus: Nexus, batch_id: sql.Composable) -> int:
         """,
         batch_id=batch_id,
         table=nexus.table("batches"),
-        column=sql.Identifier(column),
-        type=trusted_sql(nexus.columns["batches"][column].type),
-        id=expression(read["id"], nexus.values),
-        patient_id=expression(read["patient_id"], nexus.values),
+        column=sql.Identifier(batches.relink),
+        type=trusted_sql(nexus.columns["batches"][batches.relink].type),
+        id=expression(batches.read["id"], nexus.values),
+        patient_id=expression(batches.read["patient_id"], nexus.values),
     ).rowcount

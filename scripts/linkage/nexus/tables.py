@@ -29,7 +29,7 @@ class Nexus(NamedTuple):
 
     def table(self, part: str) -> sql.Identifier:
         """The table for this part of the mapping."""
-        return table_name(self.mapping.tables()[part])
+        return table_name(self.mapping.tables[part].table)
 
     def held(self, part: str) -> sql.Composed:
         """The application's rows of this part: all of their columns, and those of READ_COLUMNS as `held_…`."""
@@ -40,7 +40,7 @@ class Nexus(NamedTuple):
     def patients(self) -> sql.Composed:
         """The application's patients, each with its id as text, `patient_key`."""
         return sql.SQL("(select {id} as id, lower(cast({id} as text)) as patient_key from {table})").format(
-            id=sql.Identifier(self.mapping.patients.id), table=self.table("patients")
+            id=sql.Identifier(self.mapping.tables["patients"].id), table=self.table("patients")
         )
 
     def filled(self, part: str) -> list[tuple[str, sql.Composed]]:
@@ -52,7 +52,7 @@ class Nexus(NamedTuple):
                     expression(text, self.values), trusted_sql(self.columns[part][column].type)
                 ),
             )
-            for column, text in self.mapping.rows(part).insert.items()
+            for column, text in self.mapping.tables[part].insert.items()
         ]
 
     def execute(self, query: LiteralString, **parts: sql.Composable) -> psycopg.Cursor:
@@ -61,7 +61,7 @@ class Nexus(NamedTuple):
 
     def keeps_record_numbers(self) -> bool:
         """Whether the column for FileMaker's image id holds integers, so that it is given the record number."""
-        insert = self.mapping.images.insert
+        insert = self.mapping.tables["images"].insert
         column = next((name for name, text in insert.items() if text == "image.filemaker_id"), None)
         return column is not None and self.columns["images"][column].type in INTEGERS
 
@@ -98,10 +98,10 @@ def check_fit(connection: psycopg.Connection, mapping: Mapping) -> dict[str, dic
     Raises UnusableInput if the mapping names columns that a table lacks, leaves
     out columns that need a value, or if an id column holds neither UUIDs nor text.
     """
-    columns = {part: read_columns(connection, mapping, part) for part in mapping.tables()}
+    columns = {part: read_columns(connection, mapping, part) for part in mapping.tables}
     problems = []
     for part in ("batches", "images"):
-        rows, found = mapping.rows(part), columns[part]
+        rows, found = mapping.tables[part], columns[part]
         missing = [name for name, column in found.items() if column.is_required and name not in rows.insert]
         named = [*rows.insert, *filter(None, (rows.relink, rows.image_count))]
         extra = [name for name in dict.fromkeys(named) if name not in found]
@@ -127,7 +127,7 @@ def read_columns(connection: psycopg.Connection, mapping: Mapping, part: str) ->
 
     Raises UnusableInput if there is no such table.
     """
-    table = mapping.tables()[part]
+    table = mapping.tables[part].table
     rows = connection.execute(
         """
         select
