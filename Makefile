@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Compiled modules are kept, whatever the environment says: without them every start of dbt takes seconds more.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test fuzz faults lint bench lock clean
+.PHONY: setup demo check test fuzz faults lint bench lock clean
 
 setup: .venv/ready profiles.yml
 	@mkdir -p -m 700 data target logs
@@ -23,7 +23,10 @@ profiles.yml:
 demo: setup  ## the main job on a synthetic clinic, twice
 	$(BIN)/python -m demo
 
-test: setup  ## every test
+check: setup  ## the tests that need no server and no whole dbt build: under a minute
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not fuzz and not slow"
+
+test: setup  ## every test but the fuzzing
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not fuzz"
 
 fuzz: setup  ## 200 random data folders against a second reading of the rules
@@ -32,12 +35,14 @@ fuzz: setup  ## 200 random data folders against a second reading of the rules
 faults: setup  ## the copier killed, and its requests broken, by the thousand
 	PYTHONPATH=scripts $(BIN)/python -m tests.copying.copy_faults
 
-lint: setup
+lint: setup  ## style, types, and which room may know which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=scripts:. $(BIN)/lint-imports
 	@! grep -rnE '^.{81,}$$' models macros tests/dbt --include=*.sql || (echo "SQL lines have at most 80 columns"; false)
 
-bench: setup  ## how fast, against plain ways of doing the same
+bench: setup  ## how fast, compared with other ways of doing the same
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks
 
 lock: setup  ## pin again what requirements*.in ask for; needs uv
@@ -47,4 +52,4 @@ lock: setup  ## pin again what requirements*.in ask for; needs uv
 		-c requirements-dev.txt requirements.in -o requirements.txt
 
 clean:  ## what builds leave behind; never data/
-	rm -rf target logs manifest.csv .pytest_cache .hypothesis .ruff_cache
+	rm -rf target logs manifest.csv .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache

@@ -1,13 +1,14 @@
-"""`make bench`: every benchmark, with versions and machine; or those that are named: `python -m benchmarks build`."""
+"""`make bench`: run every benchmark, or those named: `PYTHONPATH=scripts python -m benchmarks build copy`."""
 
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 
 from benchmarks import build, clinic, copying, postgres, publish
 
-BENCHMARKS = {
+BENCHMARKS: dict[str, Callable[[], None]] = {
     "clinic": clinic.main,
     "build": build.main,
     "postgres": postgres.main,
@@ -15,6 +16,9 @@ BENCHMARKS = {
     "copy": copying.main,
 }
 
+chosen = sys.argv[1:] or list(BENCHMARKS)
+if unknown := [name for name in chosen if name not in BENCHMARKS]:
+    sys.exit(f"there is no benchmark {unknown[0]}; choose from {', '.join(BENCHMARKS)}")
 os.umask(0o077)
 packages = ", ".join(
     f"{name} {version(name)}"
@@ -32,5 +36,5 @@ packages = ", ".join(
     )
 )
 print(f"Python {platform.python_version()}, {packages}; {os.cpu_count()} cores, {platform.machine()}")
-for chosen in sys.argv[1:] or BENCHMARKS:
-    BENCHMARKS[chosen]()
+for name in chosen:
+    BENCHMARKS[name]()

@@ -1,17 +1,18 @@
-"""A data folder of any size, written by DuckDB in seconds."""
+"""Data folders of any size, written by DuckDB in seconds."""
 
 from pathlib import Path
 
 import duckdb
 
 from linkage.seeds import make_missing_seeds
+from sandbox.settings import DUMP
 
 
 def write_large_folder(folder: Path, rows: int, patients: int) -> None:
-    """Write the seven seeds: `rows` export rows, as many objects, `patients` patients.
+    """Write the seven seeds: `rows` export rows, as many objects, and `patients` patients.
 
-    Shaped like the synthetic clinic: five images on a patient's day, one row in
-    a hundred without its patient, one in two hundred without its object.
+    Their shape is that of the synthetic clinic: five images of a patient on a day,
+    one row in a hundred without its patient, one in two hundred without its object.
     """
     make_missing_seeds(folder)
     connection = duckdb.connect()
@@ -45,7 +46,7 @@ def write_large_folder(folder: Path, rows: int, patients: int) -> None:
         "s3_inventory",
         f"""
         select 'clinic' as bucket,
-            'filemaker-import/images-bulk-dump/' || (i + case when i % 200 = 3 then 2000000000 else 2 end)
+            '{DUMP}' || (i + case when i % 200 = 3 then 2000000000 else 2 end)
                 || case when i % 20 = 7 then '.png' else '.jpg' end as "key",
             30000 + i % 977 as size, md5('object' || i) as etag, '2026-01-01T10:00:00Z' as last_modified,
             'STANDARD' as storage_class

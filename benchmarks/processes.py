@@ -1,4 +1,4 @@
-"""Whole processes, timed by the operating system."""
+"""Time and memory of whole processes, as the operating system counts them."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Figures(NamedTuple):
-    """One run of a process: wall-clock seconds, processor seconds, and the peak of its memory in MB."""
+    """One run of a process: wall-clock seconds, processor seconds and peak memory in MB."""
 
     wall: float
     cpu: float
@@ -18,19 +18,19 @@ class Figures(NamedTuple):
 
 
 def timed(command: list[str], environment: dict[str, str], cwd: str) -> Figures:
-    """Run a command to its end; its output is thrown away.
+    """Run a command to its end and discard its output.
 
-    A process's peak begins with the memory of the one that starts it, which
-    may have written large files: so a small one does.
+    A process's peak starts at the memory of the process that starts it. That is
+    large here if it has written large files, so a small new process starts the command.
 
-    Raises RuntimeError where the command fails.
+    Raises RuntimeError if the command fails.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as small:
         return small.submit(run, command, environment, cwd).result()
 
 
 def run(command: list[str], environment: dict[str, str], cwd: str) -> Figures:
-    """Run a command, as `timed` does, from this process."""
+    """Run a command as `timed` does, but from this process."""
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -42,5 +42,5 @@ def run(command: list[str], environment: dict[str, str], cwd: str) -> Figures:
 
 
 def spread(values: list[float]) -> str:
-    """Minimum, median and maximum."""
+    """Return minimum, median and maximum as text in three columns."""
     return f"{min(values):8.1f} {median_high(values):8.1f} {max(values):8.1f}"

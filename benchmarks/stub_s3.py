@@ -1,7 +1,7 @@
-"""A stub of S3: it answers as a store would, at once or after a set time, and stores nothing.
+"""A stub of S3: it answers as a store would, at once or after a fixed delay, and stores no copies.
 
-What is measured against it is what a client costs and how well it bears a
-network's latency; how fast a store copies is another question.
+It shows what a client costs and how well it copes with latency; how fast a real
+store copies is a different question.
 
 Usage: python -m benchmarks.stub_s3 PORT OBJECTS MILLISECONDS
 """
@@ -15,17 +15,18 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import parse_qs, unquote
 from urllib.request import urlopen
 
-from linkage.paths import PROJECT_ROOT
 from sandbox.s3_server import client_environment, die_with_parent, free_ports
+from sandbox.settings import DUMP
 
-DUMP = "filemaker-import/images-bulk-dump/"
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
 COPIES = "patients/"
 SIZE = 30_000  # bytes of every source
-FIRST_RECID = 10_000_000  # all have as many digits, so that their order is that of their keys
+FIRST_RECID = 10_000_000  # all have eight digits, so that keys sort like numbers
 IMAGES_OF_PATIENT = 20
 IMAGES_OF_BATCH = 5
 PAGE = 1000
@@ -44,27 +45,27 @@ NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
 def source_key(number: int) -> str:
-    """The key of a source object, counted from 0."""
+    """Return the key of a source object; the first has number 0."""
     return f"{DUMP}{FIRST_RECID + number}.jpg"
 
 
 def destination_key(number: int) -> str:
-    """The key of its copy; the keys' order is that of the numbers."""
+    """Return the key of its copy; keys sort like numbers."""
     patient = f"{number // IMAGES_OF_PATIENT:08x}-0000-4000-8000-0123456789ab"
     batch = f"{number // IMAGES_OF_BATCH:08x}-0000-3000-8000-0123456789ab"
     return f"{COPIES}{patient}/images/{batch}/{FIRST_RECID + number}.jpg"
 
 
 def etag_of(number: int) -> str:
-    """The etag of a source object, which looks like an MD5 and is its number."""
+    """Return the ETag of a source object: its number, written like an MD5."""
     return f"{number:032x}"
 
 
 class Store:
-    """What the stub knows: `objects` numbered sources, which of them are copied, and the few objects that were put.
+    """The stub's state: `objects` numbered sources, which of them are copied, and the few objects that were put.
 
-    `counts` has the requests by kind; copies that a condition stopped are
-    counted as `CopyObject refused`. A source and its copy are in every bucket.
+    `counts` has the number of requests by kind; copies that are refused count as
+    `CopyObject refused`. Every bucket has the same sources and copies.
     """
 
     def __init__(self, objects: int) -> None:
@@ -74,7 +75,7 @@ class Store:
         self.counts: Counter[str] = Counter()
 
     def answer(self, head: bytes, body: bytes) -> bytes:
-        """The whole answer to a request."""
+        """Return the whole answer to a request."""
         method, target, _ = head.split(b" ", 2)
         path, _, query = target.decode().partition("?")
         key = unquote(path[1:]).partition("/")[2]
@@ -87,7 +88,7 @@ class Store:
         return self.refuse(501, "other")
 
     def copy(self, key: str, source: bytes, head: bytes, lower: bytes) -> bytes:
-        """CopyObject."""
+        """Answer CopyObject."""
         from_key = unquote(source.decode()).removeprefix("/").partition("/")[2]
         etag = self.etag(from_key)
         wanted = header(head, lower, b"x-amz-copy-source-if-match").strip(b'"').decode()
@@ -104,7 +105,7 @@ class Store:
         )
 
     def add(self, key: str, from_key: str) -> bool:
-        """Have the copy there, if it is one of those that the stub can remember."""
+        """Record a copy; returns False if it is not of the kind that the stub can record."""
         if key == from_key:
             return key in self.put
         number = self.number(from_key, DUMP)
@@ -114,7 +115,7 @@ class Store:
         return True
 
     def take(self, key: str, lower: bytes, body: bytes) -> bytes:
-        """PutObject."""
+        """Answer PutObject."""
         if b"\r\nx-amz-decoded-content-length:" in lower or self.number(key, "") is not None:
             return self.refuse(501, "PutObject")
         if b"\r\nif-none-match:" in lower and key in self.put:
@@ -124,7 +125,7 @@ class Store:
         return whole(200, b"", f'ETag: "{self.etag(key)}"\r\n')
 
     def read(self, method: str, path: str, key: str, query: str) -> bytes:
-        """Every GET and HEAD."""
+        """Answer a GET or HEAD."""
         if path == COUNTS:
             counts = {**self.counts, "CPU seconds": time.process_time()}
             return whole(200, json.dumps(counts).encode(), "Content-Type: application/json\r\n")
@@ -146,7 +147,7 @@ class Store:
         return whole(200, bytes(SIZE) if content is None else content, headers)
 
     def read_bucket(self, method: str, parameters: dict[str, list[str]]) -> bytes:
-        """HeadBucket and ListObjectsV2."""
+        """Answer HeadBucket or ListObjectsV2."""
         if method == "HEAD":
             self.counts["HeadBucket"] += 1
             return start(200, 0, "x-amz-bucket-region: us-east-1\r\n")
@@ -157,8 +158,9 @@ class Store:
         return xml(self.page(prefix, int(parameters.get("continuation-token", ["0"])[0])))
 
     def page(self, prefix: str, first: int) -> str:
-        """A page of a listing; `first` is a place in the order of all keys there could be."""
-        lines, place = [], self.next_place(first, prefix)
+        """Return a page of a listing; `first` is a place in the order of all keys that can exist."""
+        lines: list[str] = []
+        place = self.next_place(first, prefix)
         while place is not None and len(lines) < PAGE:
             key, etag, size = self.object_at(place)
             if key.startswith(prefix):
@@ -175,7 +177,7 @@ class Store:
         )
 
     def next_place(self, place: int, prefix: str) -> int | None:
-        """The first place from this one on that has an object: the sources, then their copies, then what was put."""
+        """Return the next place with an object, this one included: sources first, then copies, then what was put."""
         if place < self.objects and not prefix.startswith(COPIES):
             return place
         if prefix.startswith(DUMP):
@@ -187,7 +189,7 @@ class Store:
         return place if place < 2 * self.objects + len(self.put) else None
 
     def object_at(self, place: int) -> tuple[str, str, int]:
-        """Key, etag and size of the object at a place that has one."""
+        """Return key, ETag and size of the object at this place."""
         if place < self.objects:
             return source_key(place), etag_of(place), SIZE
         if place < 2 * self.objects:
@@ -196,16 +198,16 @@ class Store:
         return key, str(self.etag(key)), len(self.put[key])
 
     def etag(self, key: str) -> str | None:
-        """The etag of the object with this key; None where there is none."""
+        """Return the ETag of the object with this key, or None if there is no such object."""
         if key in self.put:
-            return hashlib.md5(self.put[key]).hexdigest()
+            return hashlib.md5(self.put[key], usedforsecurity=False).hexdigest()
         number = self.number(key, "")
         if number is None or not (key.startswith(DUMP) or self.copied[number]):
             return None
         return etag_of(number)
 
     def number(self, key: str, prefix: str) -> int | None:
-        """The number of the source or copy whose key this is, if it begins with `prefix`."""
+        """Return the number of the source or copy with this key, or None if it does not begin with `prefix`."""
         recid = key[key.rfind("/") + 1 :].removesuffix(".jpg")
         if not (key.startswith(prefix) and recid.isdigit()):
             return None
@@ -213,14 +215,14 @@ class Store:
         return number if 0 <= number < self.objects else None
 
     def refuse(self, status: int, kind: str, *, empty: bool = False) -> bytes:
-        """Count a request, and answer it with an error; a HEAD's answer is empty."""
+        """Count a request and answer it with an error, without a body if `empty` (for HEAD)."""
         self.counts[kind] += 1
-        error = f"<Error><Code>{CODES[status]}</Code><Message>the stub says so</Message></Error>"
+        error = f"<Error><Code>{CODES[status]}</Code><Message>refused by the stub</Message></Error>"
         return start(status, 0, "") if empty else xml(error, status)
 
 
 def header(head: bytes, lower: bytes, name: bytes) -> bytes:
-    """A header's value, empty where it is not sent; `lower` is `head` in lower case."""
+    """Return a header's value, empty if it was not sent; `lower` is `head` in lower case."""
     at = lower.find(b"\r\n" + name + b":")
     if at < 0:
         return b""
@@ -229,24 +231,24 @@ def header(head: bytes, lower: bytes, name: bytes) -> bytes:
 
 
 def xml(text: str, status: int = 200) -> bytes:
-    """An answer in XML."""
+    """Return an answer in XML."""
     return whole(status, f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode(), "Content-Type: application/xml\r\n")
 
 
 def whole(status: int, body: bytes, headers: str) -> bytes:
-    """An answer with its body."""
+    """Return an answer with a body."""
     return start(status, len(body), headers) + body
 
 
 def start(status: int, length: int, headers: str) -> bytes:
-    """An answer up to its body."""
+    """Return an answer up to its body."""
     return (
         f"HTTP/1.1 {status} {REASONS[status]}\r\nx-amz-request-id: 0\r\nContent-Length: {length}\r\n{headers}\r\n"
     ).encode()
 
 
 class Answers:
-    """Writes each answer when its time has come; all wait equally long, so they are due in the order they came in."""
+    """Writes each answer after the same delay, so that answers are due in the order in which they arrive."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -254,7 +256,7 @@ class Answers:
         self.due: deque[tuple[float, asyncio.Transport, bytes]] = deque()
 
     def write(self, transport: asyncio.Transport, answer: bytes) -> None:
-        """Write the answer, now or later."""
+        """Write the answer, at once or after the delay."""
         if not self.seconds:
             transport.write(answer)
             return
@@ -263,7 +265,7 @@ class Answers:
             self.loop.call_at(self.due[0][0], self.write_due)
 
     def write_due(self) -> None:
-        """Write what is due, and come back for the next."""
+        """Write what is due, and schedule the next call."""
         now = self.loop.time()
         while self.due and self.due[0][0] <= now:
             _, transport, answer = self.due.popleft()
@@ -273,7 +275,7 @@ class Answers:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: requests one after the other."""
+    """One client's connection, with one request after the other."""
 
     def __init__(self, store: Store, answers: Answers) -> None:
         self.store, self.answers = store, answers
@@ -281,11 +283,11 @@ class Connection(asyncio.Protocol):
         self.continued = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to write."""
+        """Keep the transport to write to."""
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that has come whole."""
+        """Answer every request that has arrived in full."""
         self.read += data
         while (end := self.read.find(b"\r\n\r\n")) >= 0:
             head = self.read[:end]
@@ -302,12 +304,12 @@ class Connection(asyncio.Protocol):
 
 
 def content_length(head: bytes) -> int:
-    """How many bytes come after the head."""
+    """Return how many bytes follow the head."""
     return int(header(head, head.lower(), b"content-length") or b"0") if head.startswith(b"PUT") else 0
 
 
 async def serve(port: int, objects: int, milliseconds: float) -> None:
-    """Answer on 127.0.0.1 until the process is ended."""
+    """Serve on 127.0.0.1 until the process ends."""
     store, answers = Store(objects), Answers(milliseconds / 1000)
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(store, answers), "127.0.0.1", port, backlog=BACKLOG
@@ -317,9 +319,9 @@ async def serve(port: int, objects: int, milliseconds: float) -> None:
 
 @contextmanager
 def stub_server(objects: int, milliseconds: float) -> Iterator[dict[str, str]]:
-    """Run the stub in a process of its own; yields the environment of its clients, as `s3_server` does.
+    """Run the stub in its own process; yields the environment for its clients, as `s3_server` does.
 
-    Raises RuntimeError where it does not start.
+    Raises RuntimeError if it does not start.
     """
     [port] = free_ports(1)
     arguments = [str(port), str(objects), str(milliseconds)]
@@ -339,7 +341,7 @@ def stub_server(objects: int, milliseconds: float) -> Iterator[dict[str, str]]:
 
 
 def wait_for(environment: dict[str, str], process: "subprocess.Popen[bytes]") -> None:
-    """Return once the stub answers."""
+    """Wait until the stub answers; raises RuntimeError if it does not in time."""
     deadline = time.monotonic() + READY_SECONDS
     while True:
         try:
@@ -353,7 +355,7 @@ def wait_for(environment: dict[str, str], process: "subprocess.Popen[bytes]") ->
 
 
 def requests_so_far(environment: dict[str, str]) -> Counter[str]:
-    """How many requests of each kind the stub has had, and its `CPU seconds`."""
+    """Return how many requests of each kind the stub has received, and its `CPU seconds`."""
     with urlopen(environment["AWS_ENDPOINT_URL_S3"] + COUNTS) as answer:
         return Counter(json.load(answer))
 

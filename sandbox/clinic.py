@@ -1,33 +1,35 @@
-"""A synthetic clinic, the same each time: FileMaker's export, Nexus's records, and the pictures in the bucket.
+"""A synthetic clinic, the same on every run: FileMaker's export, Nexus's records and the pictures in the bucket.
 
-Nothing here comes from a real person; only the shape is a real export's. Each row knows the outcome that it
-was made for, so that the demo can hold the models to it.
+Nothing here comes from a real person; only the shape is that of a real export. Each row knows which outcome it was
+made for, so that the demo can check what the models decide.
 """
 
 import csv
 import functools
 import io
-import mimetypes
 import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import product
+from itertools import product, repeat
+from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-SEED = 20160104
-DUMP = "filemaker-import/images-bulk-dump/"
-EXPORT_NAME = "Image_DataV6.tab"
-EXPORT_ENCODING = "mac_roman"  # what FileMaker on a Mac writes unless somebody chooses otherwise
+from sandbox.settings import DUMP
 
-# Images of one patient on one day: how many such days there are of each size.
+SEED = 20160104
+EXPORT_NAME = "Image_DataV6.tab"
+EXPORT_ENCODING = "mac_roman"  # what FileMaker on a Mac writes by default
+DRAWING_PROCESSES = 2
+
+# For each number of images of one patient on one day, how many such days there are.
 DAYS_OF_SIZE = {
     1: 210, 2: 265, 3: 280, 4: 229, 5: 413, 6: 125, 7: 66, 8: 38, 9: 17, 10: 10, 11: 5, 12: 4, 13: 2, 14: 2, 15: 1,
 }  # fmt: skip
@@ -41,7 +43,7 @@ DELETED_RECORDS = 600
 DELETED_RECORDS_WITH_OBJECT = 120
 USER_UPLOADS = 24
 
-# What makes a row that would be linked end with a reason: one field with another value.
+# The mistakes in rows that would otherwise be linked: the reason, the field and the values that it gets.
 SPOILT_VALUES = {
     "invalid_recid": ("recid", ["", "?", "n/a"]),
     "not_exported": ("nexus_export_date", [""] * 14),
@@ -51,8 +53,8 @@ SPOILT_VALUES = {
     "invalid_date": ("date", ["2/30/2019", "?", "11/31/2017", "0/0/0000"]),
     "future_date": ("date", ["1/7/2999", "5/3/2999", "10/18/2999"]),
 }
-# The same, by what stands in the bucket or in held_images.csv.
-SPOILT_OTHERWISE = {
+# Mistakes in the bucket or in held_images.csv: how many rows get each.
+SPOILT_ELSEWHERE = {
     "held_back": 6,
     "missing_object": 41,
     "ambiguous_object": 7,
@@ -88,9 +90,9 @@ NAMES_OF_FILES = [
 class Row:
     """One record of FileMaker's image table: the eight exported texts, and what the row was made for."""
 
-    number: int  # FileMaker's own, under which the picture lies in the bucket
-    patient_id: str  # Nexus's; empty where it has none, or several
-    reason: str  # of CONTRACT §7; empty: the row is linked
+    number: int  # the record number, by which the picture is named in the bucket
+    patient_id: str  # in Nexus; empty if Nexus has no such patient, or several
+    reason: str  # for which the row is skipped (docs/specification.md, Outcomes); empty: it is linked
     extension: str
     date: str
     file_name: str
@@ -102,7 +104,7 @@ class Row:
     type: str
 
     def exported(self) -> tuple[str, ...]:
-        """The fields as FileMaker exports them, in its order (CONTRACT §3)."""
+        """The fields in the order in which FileMaker exports them."""
         return (
             self.date, self.file_name, self.id, self.id_contact, self.name_of_file, self.nexus_export_date,
             self.recid, self.type,
@@ -111,7 +113,7 @@ class Row:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object of the bucket; `caption` is written on its picture."""
+    """One object in the bucket; `caption` is drawn on its picture."""
 
     key: str
     caption: str = ""
@@ -120,7 +122,7 @@ class StoredObject:
 
 @dataclass
 class Clinic:
-    """All records, each table in its seed's column order, and all objects."""
+    """All records, each table in the column order of its seed, and all objects."""
 
     rows: list[Row]
     objects: list[StoredObject]
@@ -136,7 +138,7 @@ class Clinic:
 
 @dataclass(frozen=True)
 class PatientDay:
-    """The images that one FileMaker patient got on one day."""
+    """One FileMaker patient on one day, and how many images were taken."""
 
     day: date
     patient: str
@@ -144,14 +146,15 @@ class PatientDay:
 
 
 def make_clinic() -> Clinic:
-    """Invent the clinic: 6,502 rows and about 6,650 objects, the same on every machine and day."""
+    """Invent the clinic: 6,502 rows and 6,679 objects, the same on every machine and day."""
     rng = Random(SEED)
     patients = [new_uuid(rng) for _ in range(PATIENTS_WITH_IMAGES)]
     known = patients[UNKNOWN_PATIENTS:]
     ambiguous = known[:AMBIGUOUS_PATIENTS]
     nexus_ids = {patient: new_uuid(rng).lower() for patient in known}
 
-    rows, spoilable = [], []
+    rows: list[Row] = []
+    spoilable: list[int] = []
     days = patient_days(rng, patients)
     numbers = iter(record_numbers(rng, sum(day.images for day in days)))
     for day in days:
@@ -171,12 +174,12 @@ def make_clinic() -> Clinic:
 
 
 def new_uuid(rng: Random) -> str:
-    """A version 4 UUID in upper case, as FileMaker's Get ( UUID ) writes it."""
+    """Return a version 4 UUID in upper case, as FileMaker's `Get ( UUID )` writes it."""
     return str(uuid.UUID(int=rng.getrandbits(128), version=4)).upper()
 
 
 def patient_days(rng: Random, patients: Sequence[str]) -> list[PatientDay]:
-    """Every patient comes once, some again, never twice a day: in the order of time."""
+    """Return all visits in order of date: each patient has at least one, and at most one on a day."""
     sizes = [size for size, count in DAYS_OF_SIZE.items() for _ in range(count)]
     rng.shuffle(sizes)
     visitors = [*patients, *rng.choices(patients, k=len(sizes) - len(patients))]
@@ -197,14 +200,14 @@ def patient_days(rng: Random, patients: Sequence[str]) -> list[PatientDay]:
 
 
 def record_numbers(rng: Random, count: int) -> list[int]:
-    """Rising numbers from 2, without those of records that somebody deleted."""
+    """Return `count` rising numbers from 2 on, with gaps for records that were deleted."""
     last = 2 + count + DELETED_RECORDS - 1
     deleted = set(rng.sample(range(3, last), DELETED_RECORDS))
     return [number for number in range(2, last + 1) if number not in deleted]
 
 
 def new_row(rng: Random, number: int, day: PatientDay, patient_id: str, reason: str) -> Row:
-    """A row whose record holds no mistake, without its `Type`."""
+    """Return a row without mistakes, its `type` still empty."""
     extension = rng.choices(list(EXTENSIONS), list(EXTENSIONS.values()))[0]
     exported_at = datetime(2025, 11, 8, 9, 0) + timedelta(seconds=2 * number)
     return Row(
@@ -224,13 +227,13 @@ def new_row(rng: Random, number: int, day: PatientDay, patient_id: str, reason: 
 
 
 def camera_name(rng: Random, extension: str) -> str:
-    """A file name as cameras and scanners give it."""
+    """Return a file name such as cameras and scanners give."""
     stem = rng.choice(["IMG_{:04}", "IMG_{:04}", "DSC{:05}", "photo {}"]).format(rng.randint(1, 9999))
     return f"{stem}.{extension}"
 
 
 def give_types(rng: Random, rows: list[Row]) -> None:
-    """A few types again and again, and 268 that are used once each, 20 of these with a trailing VT."""
+    """Set the types: a few are used often, and 268 once each, 20 of them with a trailing VT."""
     made_up = [f"{side} {site}{finding}" for side, site, finding in product(SIDES, SITES, FINDINGS)]
     trailing = [f"{name}\x0b" for name in ["Dorsal", "Plantar", *rng.sample(made_up, TYPES_ENDING_IN_VT - 2)]]
     rare = [*ODD_TYPES, *trailing]
@@ -242,10 +245,10 @@ def give_types(rng: Random, rows: list[Row]) -> None:
 
 
 def spoil(rng: Random, rows: list[Row], spoilable: list[int]) -> None:
-    """Give rows the mistakes of CONTRACT §7, each row one.
+    """Put one mistake each into some rows, so that every reason for skipping occurs.
 
-    `spoilable` are indexes of rows that are followed by two more of their
-    patient-day, so that no day loses all its rows.
+    `spoilable` are indexes of rows, at most one of a patient's day and each
+    followed by two more of the same day: no day loses all of its rows.
     """
     rng.shuffle(spoilable)
     chosen = iter(spoilable)
@@ -253,7 +256,7 @@ def spoil(rng: Random, rows: list[Row], spoilable: list[int]) -> None:
         for value, index in zip(values, chosen, strict=False):
             rows[index].reason = reason
             setattr(rows[index], name, value)
-    for reason, count in SPOILT_OTHERWISE.items():
+    for reason, count in SPOILT_ELSEWHERE.items():
         for number, index in zip(range(count), chosen, strict=False):
             rows[index].reason = reason
             if reason == "unsupported_file_type":
@@ -271,7 +274,7 @@ def spoil(rng: Random, rows: list[Row], spoilable: list[int]) -> None:
 
 
 def dump_objects(rng: Random, rows: list[Row]) -> list[StoredObject]:
-    """What lies in the bulk dump: a picture per record, and what has gathered there besides."""
+    """Return the objects of the bulk dump: a picture for each record, and whatever else has collected there."""
     objects = []
     for row in rows:
         if row.reason in ("missing_object", "not_exported"):
@@ -293,17 +296,17 @@ def dump_objects(rng: Random, rows: list[Row]) -> list[StoredObject]:
 
 
 def nexus_patients(rng: Random, nexus_ids: dict[str, str], ambiguous: Sequence[str]) -> list[tuple[str, ...]]:
-    """Nexus's patients: those of the images (the ambiguous ones twice), and others."""
+    """Return Nexus's patients: those with images (the ambiguous ones twice) and others."""
     found = [(patient_id, patient) for patient, patient_id in nexus_ids.items()]
     found += [(new_uuid(rng).lower(), patient) for patient in ambiguous]
     found += [(new_uuid(rng).lower(), new_uuid(rng)) for _ in range(PATIENTS_WITHOUT_IMAGES)]
     found += [(new_uuid(rng).lower(), "") for _ in range(PATIENTS_BORN_IN_NEXUS)]
-    # The notes that they are read from were typed and pasted: some ids are in lower case.
+    # The ids were typed or pasted into the notes: some are in lower case.
     return sorted((patient_id, patient.lower() if rng.random() < 0.1 else patient) for patient_id, patient in found)
 
 
 def add_user_uploads(rng: Random, clinic: Clinic) -> None:
-    """What Nexus's own users uploaded: on days of the import too, but never a batch or image of it."""
+    """Add what Nexus's users uploaded themselves, also on days of the import; none of it belongs to the import."""
     for row in rng.sample([row for row in clinic.rows if not row.reason], USER_UPLOADS):
         month, day, year = map(int, row.date.split("/"))
         captured = date(year, month, day)
@@ -318,8 +321,8 @@ def add_user_uploads(rng: Random, clinic: Clinic) -> None:
 
 
 def write_records(clinic: Clinic, folder: Path) -> None:
-    """Write FileMaker's export, the three Nexus seeds and held_images.csv into `folder`, each 0600."""
-    # Records end in CR, the last one too; nothing is quoted, and there is no header line.
+    """Write FileMaker's export, the three Nexus seeds and held_images.csv into `folder`, each with mode 0600."""
+    # Every record ends in CR, the last one too; nothing is quoted, and there is no header line.
     text = "".join("\t".join(row.exported()) + "\r" for row in clinic.rows)
     write_private(folder / EXPORT_NAME, text.encode(EXPORT_ENCODING))
     tables: dict[str, tuple[str, list[tuple[str, ...]]]] = {
@@ -335,22 +338,30 @@ def write_records(clinic: Clinic, folder: Path) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone can read."""
+    """Write a file that only its owner can read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
 
 
 def draw_objects(objects: Iterable[StoredObject], folder: Path) -> None:
-    """Write each object's content as a file under `folder`, at its key."""
+    """Write each object's content to a file under `folder`, with its key as the path; in two processes."""
+    numbered = list(enumerate(objects))
+    parts = [numbered[first::DRAWING_PROCESSES] for first in range(DRAWING_PROCESSES)]
+    with ProcessPoolExecutor(DRAWING_PROCESSES, get_context("spawn")) as pool:
+        list(pool.map(draw_part, parts, repeat(folder)))
+
+
+def draw_part(numbered: list[tuple[int, StoredObject]], folder: Path) -> None:
+    """Write the content of these objects; an object's number decides its background."""
     backgrounds = make_backgrounds()
-    for number, stored in enumerate(objects):
+    for number, stored in numbered:
         path = folder / stored.key
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(path, b"" if stored.empty else content(stored, backgrounds[number % len(backgrounds)]))
 
 
 def content(stored: StoredObject, background: Image.Image) -> bytes:
-    """The bytes of one object, fitting its extension: no two objects have the same."""
+    """Return the bytes of one object, of the kind that its extension says; no two objects have the same bytes."""
     name = PurePosixPath(stored.key)
     label = f"synthetic {name.name}"
     match name.suffix.lower():
@@ -359,20 +370,20 @@ def content(stored: StoredObject, background: Image.Image) -> bytes:
         case ".png":
             return encode(background, label, stored.caption, "PNG", compress_level=1)
         case ".pdf":
-            made = time.struct_time((2025, 11, 8, 9, 0, 0, 5, 312, 0))  # else Pillow puts in the time of the run
+            made = time.struct_time((2025, 11, 8, 9, 0, 0, 5, 312, 0))  # otherwise Pillow writes the current time
             return encode(background, label, stored.caption, "PDF", creationDate=made, modDate=made)
         case ".heic":
-            # Pillow cannot encode HEIC: a file type box as iPhones write it, and filling, is all there is.
+            # Pillow cannot encode HEIC: this is a file type box as iPhones write it, and padding.
             return b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + label.encode() + bytes(4096)
         case ".mov":
-            # Nor is there a video: QuickTime's file type box and an empty media box.
+            # Not a video either: QuickTime's file type box and an empty media box.
             return b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + b"\0\0\0\x08mdat" + label.encode()
         case _:
             return label.encode()
 
 
 def encode(background: Image.Image, label: str, caption: str, file_format: str, **options: Any) -> bytes:
-    """A picture with two lines of text on it."""
+    """Return an encoded picture: the background with two lines of text."""
     picture = background.copy()
     text = ImageDraw.Draw(picture)
     text.text((8, 6), caption, fill="black", font=font(14))
@@ -384,18 +395,18 @@ def encode(background: Image.Image, label: str, caption: str, file_format: str, 
 
 @functools.cache
 def font(size: int) -> Any:
-    """Pillow's own font, so that no machine draws another picture."""
+    """Return Pillow's own font, so that every machine draws the same pictures."""
     return ImageFont.load_default(size)
 
 
 def make_backgrounds() -> list[Image.Image]:
-    """Some hundred footprints, no two of one size in pixels."""
+    """Return 240 footprints, no two of the same size in pixels."""
     rng = Random(SEED)
     return [make_background(rng, 200 + 2 * number // 3, 440 - number) for number in range(240)]
 
 
 def make_background(rng: Random, width: int, height: int) -> Image.Image:
-    """One footprint on a shaded ground."""
+    """Return a footprint on a shaded background."""
     dark, skin = [tuple(rng.randint(low, low + 50) for _ in range(3)) for low in (90, 190)]
     shade = Image.linear_gradient("L").rotate(90 * rng.randrange(4)).resize((width, height))
     picture = Image.composite(
@@ -409,18 +420,6 @@ def make_background(rng: Random, width: int, height: int) -> Image.Image:
     return picture
 
 
-def upload(client: Any, bucket: str, folder: Path) -> int:
-    """Put every file under `folder` into `bucket`, under its path as key; return how many."""
-
-    def put(path: Path) -> None:
-        key = path.relative_to(folder).as_posix()
-        kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
-        client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), ContentType=kind)
-
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return sum(1 for _ in pool.map(put, files_under(folder)))
-
-
 def files_under(folder: Path) -> Iterator[Path]:
-    """All files in `folder` and below, in the order of their names."""
+    """Yield all files in `folder` and below, sorted by path."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file())

@@ -1,4 +1,4 @@
-"""Nexus for the demo: PostgreSQL, the Django project in `sandbox/nexus`, and the synthetic clinic's records in it."""
+"""Nexus for the demo: PostgreSQL with the Django project in `sandbox/nexus` and the synthetic clinic's records."""
 
 import json
 import secrets
@@ -18,7 +18,7 @@ from sandbox.postgres_server import database_url, postgres_server
 
 ROLE = Path(__file__).resolve().parents[1] / "scripts" / "mappings" / "plan_role.sql"
 UPLOADED_AT = datetime(2025, 11, 1, tzinfo=UTC)
-# How FileMaker's id came to stand in a patient's notes: by an import, by another, and by hand.
+# How FileMaker's id can appear in a patient's notes: written by one import, by another, or by hand.
 NOTES = (
     lambda filemaker_id: json.dumps({"filemaker_id": filemaker_id, "imported": "2025-11-01"}),
     lambda filemaker_id: json.dumps({"source": "FileMaker", "filemaker_id": filemaker_id}, indent=2),
@@ -28,7 +28,10 @@ NOTES = (
 
 @contextmanager
 def nexus_database(clinic: Clinic) -> Iterator[tuple[str, str]]:
-    """A Nexus with the clinic's patients and their own uploads; yields the URLs of its owner and of our role."""
+    """Run a Nexus with the clinic's patients and its users' own uploads.
+
+    Yields two URLs: that of the database's owner, and that of the role `image_linkage`, which the scripts use.
+    """
     with postgres_server() as server:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute("create database nexus")
@@ -64,7 +67,7 @@ def fill(connection: psycopg.Connection, clinic: Clinic) -> None:
 
 
 def read_back(url: str, patient_id: str) -> list[dict[str, Any]]:
-    """The patient's image batches, oldest first, each with its images: as the application sees them, by its own ORM."""
+    """Return the patient's image batches, oldest first, each with its images, as Nexus's own models give them."""
     code = f"""
 import json
 from sandbox.nexus.plan.patients.models import Patient

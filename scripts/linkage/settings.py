@@ -1,9 +1,11 @@
 """The project's settings, as `dbt_project.yml` has them."""
 
+from datetime import date
 from functools import cache
 
 import yaml
 
+from linkage.errors import UnusableInput
 from linkage.paths import PROJECT_ROOT
 
 
@@ -11,7 +13,16 @@ from linkage.paths import PROJECT_ROOT
 def project_var(name: str) -> str:
     """The value of the dbt var `name` in `dbt_project.yml`, as text.
 
-    What `dbt --vars` overrides on a command line is not seen here.
+    Values given to dbt with `--vars` are not seen here.
     """
     project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))
     return str(project["vars"][name])
+
+
+def today() -> date:
+    """The var `today`, or else the machine's local date."""
+    setting = project_var("today")
+    try:
+        return date.fromisoformat(setting) if setting else date.today()
+    except ValueError:
+        raise UnusableInput("today in dbt_project.yml is not a date; write it as YYYY-MM-DD") from None

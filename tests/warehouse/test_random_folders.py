@@ -75,7 +75,7 @@ def verdict(evidence: pd.DataFrame, order: str, configured: str) -> str:
         return "configured"
     if contradicts(evidence, order, configured):
         return "contradicts the configured order"
-    if evidence.loc[order, f"otherwise_than_{configured}"] == 0:
+    if evidence.loc[order, f"differs_from_{configured}"] == 0:
         return "reads no date otherwise"
     return "undecided" if order in undecided_orders(evidence, configured) else "ruled out"
 

@@ -1,8 +1,8 @@
-"""Write what the sample's marts should be: `python -m tests.warehouse.write_sample_expectations`.
+"""Write what the sample's marts should be: `PYTHONPATH=scripts python -m tests.warehouse.write_sample_expectations`.
 
-From the second reading of the rules (`oracle.py`), with the default settings,
-into `seeds/sample/expected/`. The sample gives the same on any day from
-2026-01-01 on: all its dates are earlier but one, in the year 2999.
+They come from the second implementation of the rules (`tests/support/oracle.py`) with
+the default settings, and are written to `seeds/sample/expected/`. The sample gives the
+same results on any day from 2026-01-01 on: all its dates are earlier, except one in 2999.
 """
 
 import csv

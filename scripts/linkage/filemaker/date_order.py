@@ -1,7 +1,7 @@
-"""The order of day, month and year in FileMaker's dates, judged from the dates themselves.
+"""The order of day, month and year in FileMaker's dates, judged by the dates themselves.
 
-FileMaker writes dates in its file's locale and does not say which. The contract's
-§3 has the evidence and the rule; dbt applies the same rule in SQL.
+FileMaker writes dates in its file's locale and does not say which. dbt applies the same
+rule in SQL; see docs/specification.md, FileMaker export.
 """
 
 import re
@@ -10,8 +10,11 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from linkage.errors import UnusableInput
+from linkage.settings import project_var
+
 ORDERS = ("mdy", "dmy", "ymd")
-# White space as §7 counts it.
+# White space as the whole project trims it: dbt's macro for it has the same characters.
 WHITE_SPACE = " \t\n\v\f\r\xa0"
 
 YEAR_LAST = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
@@ -19,8 +22,19 @@ YEAR_FIRST = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
 RECID = re.compile(r"([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
 
 
+def configured_date_order() -> str:
+    """The var `filemaker_date_order`. Raises UnusableInput if it is not one of `ORDERS`."""
+    order = project_var("filemaker_date_order")
+    if order not in ORDERS:
+        raise UnusableInput("filemaker_date_order in dbt_project.yml is not mdy, dmy or ymd; set it to one of them")
+    return order
+
+
 def date_ordinal(text: str, order: str) -> int:
-    """The ordinal of a trimmed text read as a date in `order` (1 is 0001-01-01); 0 where it is none (§5)."""
+    """The ordinal of a trimmed text read as a date in `order` (1 is 0001-01-01); 0 if it is not one.
+
+    A date has one or two digits for day and month and four for the year.
+    """
     match = (YEAR_FIRST if order == "ymd" else YEAR_LAST).fullmatch(text)
     if not match:
         return 0
@@ -32,7 +46,7 @@ def date_ordinal(text: str, order: str) -> int:
 
 
 def recid_number(text: str) -> int:
-    """The record number in a trimmed text (§3: `6066`, `6066.0`, `06066`, `6,066`); 0 where it is no positive one."""
+    """The record number in a trimmed text (`6066`, `6066.0`, `06066`, `6,066`); 0 if there is not a positive one."""
     match = RECID.fullmatch(text)
     if not match:
         return 0
@@ -41,19 +55,19 @@ def recid_number(text: str) -> int:
 
 
 def date_order_evidence(recid: pd.Series, dates: pd.Series, today: date) -> pd.DataFrame:
-    """What speaks against each order, in numbers of rows: one row per order, indexed by it.
+    """The evidence for and against each order, in numbers of rows: one row per order, indexed by it.
 
     `recid` and `dates` are the export's texts (`""`: missing), row by row. Columns:
 
-    - `readable`: the text is a date in this order (§5)
-    - `impossible_here_readable_elsewhere`: it is none, but is one in another order
+    - `readable`: the text is a date in this order
+    - `impossible_here_readable_elsewhere`: it is not, but is a date in another order
     - `in_future`: the date is after `today`
     - `steps_back`: the date is before the readable date before it by recid, among
-      rows with a readable recid; rows of one recid stand in the order of their dates
+      rows with a readable recid; rows of one recid are ordered by their dates
     - `weekends`: it is a Saturday or Sunday
-    - `misfits`: impossible here + in the future + steps back (§3)
-    - `otherwise_than_mdy`, `…_dmy`, `…_ymd`: this order reads a date where that one
-      reads none, or another
+    - `misfits`: impossible here + in the future + steps back
+    - `differs_from_mdy`, `…_dmy`, `…_ymd`: this order reads a date, and the other
+      one reads none or a different one
     """
     codes, texts = pd.factorize(dates.str.strip(WHITE_SPACE))
     days = {order: np.array([date_ordinal(text, order) for text in texts], dtype=np.int64)[codes] for order in ORDERS}
@@ -74,36 +88,36 @@ def date_order_evidence(recid: pd.Series, dates: pd.Series, today: date) -> pd.D
             "weekends": (readable & np.isin(day % 7, (6, 0))).sum(),
         }
         row["misfits"] = row["impossible_here_readable_elsewhere"] + row["in_future"] + row["steps_back"]
-        row |= {f"otherwise_than_{other}": (readable & (day != days[other])).sum() for other in ORDERS}
+        row |= {f"differs_from_{other}": (readable & (day != days[other])).sum() for other in ORDERS}
         evidence[order] = row
     return pd.DataFrame.from_dict(evidence, orient="index").astype("int64")
 
 
 def contradicts(evidence: pd.DataFrame, other: str, order: str) -> bool:
-    """Whether `other` contradicts `order`: at most half of its misfits, and at least 3 fewer (§3)."""
+    """Whether `other` contradicts `order`: it has at most half the misfits, and at least 3 fewer."""
     misfits = evidence["misfits"]
     return bool(2 * misfits[other] <= misfits[order] and misfits[order] - misfits[other] >= 3)
 
 
 def undecided_orders(evidence: pd.DataFrame, order: str) -> list[str]:
-    """The orders that read at least one date otherwise than `order`, where neither contradicts the other."""
+    """The orders that read at least one date differently from `order`, where neither contradicts the other."""
     return [
         other
         for other in ORDERS
-        if evidence.loc[other, f"otherwise_than_{order}"] > 0
+        if evidence.loc[other, f"differs_from_{order}"] > 0
         and not contradicts(evidence, other, order)
         and not contradicts(evidence, order, other)
     ]
 
 
 def supported_order(evidence: pd.DataFrame, configured: str) -> str | None:
-    """The order that the dates support; None where they do not decide.
+    """The order that the dates support; None if they do not decide.
 
-    It is another than `configured` where that is contradicted: then the one of the
-    fewest misfits. It is None where there are `undecided_orders`.
+    If another order contradicts `configured`, it is the one with the fewest misfits.
+    Otherwise it is `configured`, unless there are `undecided_orders`.
     """
     better = [other for other in ORDERS if contradicts(evidence, other, configured)]
     if better:
-        # of equals the first by name, as the dbt test says it
+        # of equals the first by name, as in the dbt test
         return min(sorted(better), key=lambda order: evidence.loc[order, "misfits"])
     return None if undecided_orders(evidence, configured) else configured

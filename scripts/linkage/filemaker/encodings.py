@@ -1,21 +1,24 @@
-"""The character set of a text file that does not say which it is in."""
+"""Which encoding a text file has that does not name it."""
 
 import codecs
 import re
 from collections import Counter
+
+from linkage.errors import UnusableInput
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8 with BOM"),
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16 LE with BOM"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16 BE with BOM"),
 )
+NAMES = {"mac_roman": "MacRoman", "cp1252": "Windows-1252"}
 
 # Letters of the languages that both MacRoman and Windows-1252 were made for. The
-# other letters the two have (š, ž, ý, þ, ð …) are too rare to speak for a reading.
+# other letters in the two (š, ž, ý, þ, ð …) are too rare to be evidence for either.
 COMMON_LETTERS = frozenset("àáâãäåæçèéêëìíîïñòóôõöøùúûüßœÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŒ")
 RARE_LETTERS = frozenset("šžýþðÿŠŽÝÞÐŸ")
-# Small letters that hardly begin a word, or end one: where they seem to, the byte
-# is a quotation mark, a dash or a bullet of the other character set.
+# Lower-case letters that hardly ever begin a word, or end one: if they seem to, the
+# byte is a quotation mark, a dash or a bullet of the other character set.
 SELDOM_FIRST = frozenset("ëìïòùß")
 SELDOM_LAST = frozenset("îïñœ")
 SELDOM_ALONE = frozenset("ëìîïñòôõûüãâäçêßœ") | frozenset(map(str.lower, RARE_LETTERS))
@@ -23,36 +26,67 @@ CONTRACTION = re.compile(r"(?:s|t|d|m|ll|re|ve)(?![^\W\d_])")
 ELISION = re.compile(r"(?:^|.*[\W\d_])(?:[cdjlmnostCDJLMNOST]|[qQ]u)", re.DOTALL)
 
 
-def legacy_encoding(data: bytes, separator: bytes) -> tuple[str, str]:
-    """MacRoman or Windows-1252 for bytes that are no UTF-8: Python's name of it, and a sentence with the evidence.
+def find_encoding(data: bytes) -> tuple[str, str]:
+    """Python's name for the encoding of `data`, and a description of it with the evidence.
 
-    Both sets give nearly every byte a character, so each character above ASCII
-    is looked at in its surroundings, in both readings: letters stand in words and
-    fit their case, quotation marks stand at the edges of words, and so on. Where
-    that does not decide, the record `separator` does: CR speaks for a Mac,
-    anything else for Windows.
+    In this order: a BOM; ASCII; UTF-8; MacRoman or Windows-1252. If most of what is
+    not ASCII is valid UTF-8, it is UTF-8 with some broken bytes, not one of the last two.
+
+    Raises UnusableInput for what looks like UTF-16 without a BOM.
+    """
+    for bom, encoding, description in BOMS:
+        if data.startswith(bom):
+            return encoding, description
+    if 4 * data.count(0) > len(data):
+        byte_order = "le" if data[1::2].count(0) >= data[::2].count(0) else "be"
+        raise UnusableInput(
+            f"the file is full of NUL bytes, like UTF-16 without a BOM; try --encoding utf-16-{byte_order}"
+        )
+    if data.isascii():
+        return "ascii", "ASCII"
+    as_utf8 = data.decode("utf-8", "replace")
+    broken = as_utf8.count("\ufffd") - data.count("\ufffd".encode())
+    whole = len(re.findall(r"[^\x00-\x7f]", as_utf8)) - broken
+    if whole > broken:
+        return "utf-8", f"UTF-8 ({whole:,} characters above ASCII, all valid)"
+    return legacy_encoding(data)
+
+
+def legacy_encoding(data: bytes) -> tuple[str, str]:
+    """MacRoman or Windows-1252 for bytes that are not UTF-8: Python's name for it, and a sentence with the evidence.
+
+    Both sets have a character for nearly every byte, so each character above ASCII
+    is judged in its context, in both readings: letters are inside words and fit
+    their case, quotation marks are at the edges of words, and so on. If that does
+    not decide, the commonest line end does: CR suggests a Mac, any other Windows.
+
+    Measured on 45 words of six languages, each the only one in an export, in both sets
+    and with two line ends: right for 173 of 180, and all the others are called undecided.
+    charset-normalizer 3.5 is right for 136 when it may choose from these two sets alone,
+    and for 10 when it may choose from all. `tests/filemaker/test_convert.py` has the words.
     """
     contexts = Counter(
         (data[max(0, at - 3) : at], data[at : at + 1], data[at + 1 : at + 4])
         for at in (match.start() for match in re.finditer(rb"[\x80-\xff]", data))
     )
-    counts = {encoding: {1: 0, 0: 0, -1: 0} for encoding in ("mac_roman", "cp1252")}
+    counts = {encoding: {1: 0, 0: 0, -1: 0} for encoding in NAMES}
     for context, number in contexts.items():
         for encoding, count in counts.items():
             count[fit(*(part.decode(encoding, "replace") for part in context))] += number
 
-    names = {"mac_roman": "MacRoman", "cp1252": "Windows-1252"}
     score = {encoding: count[1] - count[-1] for encoding, count in counts.items()}
     evidence = "; ".join(
-        f"read as {names[encoding]} {count[1]:,} characters fit their surroundings and {count[-1]:,} do not"
+        f"read as {NAMES[encoding]} {count[1]:,} characters fit their context and {count[-1]:,} do not"
         for encoding, count in counts.items()
     )
     if score["mac_roman"] != score["cp1252"]:
         chosen = max(score, key=lambda encoding: score[encoding])
     else:
-        chosen = "mac_roman" if separator == b"\r" else "cp1252"
-        evidence += "; undecided, so taken from the record separator: check it, or name it with --encoding"
-    return chosen, f"{names[chosen]} ({evidence})"
+        crlf = data.count(b"\r\n")
+        cr, lf = data.count(b"\r") - crlf, data.count(b"\n") - crlf
+        chosen = "mac_roman" if cr > crlf and cr >= lf else "cp1252"
+        evidence += "; undecided, so chosen by the line end: check it, or name the encoding with --encoding"
+    return chosen, f"{NAMES[chosen]} ({evidence})"
 
 
 def fit(before: str, character: str, after: str) -> int:
@@ -65,14 +99,14 @@ def fit(before: str, character: str, after: str) -> int:
 
 
 def sign_fits(before: str, sign: str, after: str) -> int:
-    """`fit` for quotation marks, dashes and whatever else is no letter."""
+    """`fit` for quotation marks, dashes and everything else that is not a letter."""
     previous, following = before[-1:], after[:1]
     in_word = is_letter(previous) and is_letter(following)
     fits: bool | None
     if sign == "’" and in_word:
         fits = bool(CONTRACTION.match(after) or ELISION.fullmatch(before))
     elif sign in "“”‘’«»‹›":
-        # at the edge of a word; « and » also stand apart from it
+        # at the edge of a word; « and » may also be separated from it by a space
         fits = previous.isalnum() != following.isalnum() or (None if not previous.isalnum() else False)
     elif sign in "„‚¿¡":
         fits = following.isalnum() and not previous.isalnum()
@@ -89,7 +123,7 @@ def sign_fits(before: str, sign: str, after: str) -> int:
     elif sign in "•·":
         fits = not in_word
     else:
-        # signs that stand by themselves, lone accents, and bytes that the set does not have
+        # isolated signs, accents without a letter, and bytes that the set does not have
         fits = False if sign == "\ufffd" or is_letter(previous) or is_letter(following) else None
     return 0 if fits is None else 1 if fits else -1
 
@@ -113,5 +147,5 @@ def letter_fits(before: str, letter: str, after: str) -> int:
 
 
 def is_letter(character: str) -> bool:
-    """Whether it is a letter of a word (and not a sign that Unicode counts as one, as ª, ƒ or Ω)."""
+    """Whether it is a letter of a word, and not a sign that Unicode counts as a letter, such as ª, ƒ or Ω."""
     return (character.isascii() and character.isalpha()) or character in COMMON_LETTERS or character in RARE_LETTERS

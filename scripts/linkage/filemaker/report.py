@@ -1,0 +1,52 @@
+"""What the converter says about an export: counts and names of columns, never a value."""
+
+import pandas as pd
+
+from linkage.filemaker.date_order import ORDERS, WHITE_SPACE, supported_order, undecided_orders
+from linkage.filemaker.layout import SEPARATORS, Layout
+
+
+def describe_layout(layout: Layout) -> list[str]:
+    """Form, record separator and header, as lines to print."""
+    return [
+        f"format            {layout.form.name}",
+        f"record separator  {SEPARATORS[layout.separator]}",
+        f"header            {'none' if layout.header is None else 'yes, its names give the columns'}",
+    ]
+
+
+def describe_fill(frame: pd.DataFrame) -> list[str]:
+    """How many rows have a value in each column, as lines to print."""
+    lines = []
+    for name in frame.columns:
+        filled = sum(1 for value in frame[name].to_list() if value.strip(WHITE_SPACE))
+        lines.append(f"  {name:<16}{filled:>11,}  {filled / len(frame):>6.1%}")
+    return ["filled columns", *lines]
+
+
+def describe_dates(evidence: pd.DataFrame, configured: str) -> list[str]:
+    """The evidence for each date order and the conclusion, as lines to print."""
+    lines = ["date order      readable  impossible   in future  steps back     misfits    weekends"]
+    for order in ORDERS:
+        row = evidence.loc[order]
+        weekends = f"{row['weekends'] / row['readable']:.1%}" if row["readable"] else "-"
+        kinds = ("readable", "impossible_here_readable_elsewhere", "in_future", "steps_back", "misfits")
+        lines.append(f"  {order:<10}" + "".join(f"{row[kind]:>12,}" for kind in kinds) + f"{weekends:>12}")
+    supported = supported_order(evidence, configured)
+    if not evidence["readable"].any():
+        lines.append("No value in the date column is a date in any order.")
+    elif supported == configured:
+        lines.append(f"The dates support {supported}, as filemaker_date_order says.")
+    elif supported is None:
+        rivals = " or ".join(undecided_orders(evidence, configured))
+        lines.append(
+            f"UNDECIDED: filemaker_date_order is {configured}, but the dates could also be {rivals}. "
+            "Few people work at weekends: the order with the smaller share of weekends is the likelier one."
+        )
+    else:
+        lines.append(
+            f"CONTRADICTED: filemaker_date_order is {configured}, but the dates support {supported}: dbt build will "
+            f"fail. Set `filemaker_date_order: {supported}` in dbt_project.yml, or pass "
+            f"--vars '{{filemaker_date_order: {supported}}}' to dbt."
+        )
+    return lines
