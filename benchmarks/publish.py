@@ -10,9 +10,9 @@ import duckdb
 import psycopg
 
 from benchmarks.processes import Figures, spread, timed
-from linkage.duckdb_files import PROVED, PUBLISHED, literal
 from linkage.paths import PROJECT_ROOT
-from linkage.seeds import SEED_COLUMNS
+from linkage.seeds import SEED_COLUMNS, literal
+from linkage.warehouse.mark import MARKED_MART, PROVED
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
 from sandbox.settings import DEFAULT_VARS
@@ -132,8 +132,7 @@ def write_warehouse(folder: Path, images: int, patients: int) -> dict[str, str]:
         )
         connection.execute("create table build_settings (name varchar, value varchar)")
         connection.executemany("insert into build_settings values (?, ?)", [*map(list, SETTINGS.items())])
-        for mart in PUBLISHED:
-            connection.execute(f"comment on table {mart} is {literal(PROVED)}")
+        connection.execute(f"comment on table {MARKED_MART} is {literal(PROVED)}")
         results = {
             "run_id": "'run'",
             "recorded_at": "'2026-01-02T03:04:05Z'",

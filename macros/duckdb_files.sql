@@ -1,12 +1,14 @@
-{# What dbt on DuckDB does with files: read the seeds, write the manifest, keep
-   folders private. SQL cannot; so these are Python functions, in
-   scripts/linkage/duckdb_files.py. dbt runs Python in `statement` blocks, and
-   only of macros that have "materialization" in their names. #}
+{# What dbt on DuckDB does with files: read the seeds, write the manifest, make
+   folders private. SQL cannot, so these are Python functions, in
+   scripts/linkage/seeds.py and scripts/linkage/warehouse/files.py. dbt runs
+   Python in `statement` blocks only, and only in macros that have
+   "materialization" in their names. #}
 
 {# A Python model, as dbt-duckdb runs them, that evaluates `call`: an expression
-   over `files` (the module) and `connection` (DuckDB's). Its text, or none, is
-   then in the connection's variable `answer`. dbt-duckdb removes the file that
-   it makes of this, and leaves Python's bytecode of it to us. #}
+   over `files` and `seeds` (the two modules) and `connection` (DuckDB's). The
+   text that it returns, if any, is then in the connection's variable `answer`.
+   dbt-duckdb removes the file that it writes for this, but not Python's bytecode
+   of it. #}
 {% macro python_model(call) %}
 {%- set project = graph.nodes['seed.image_linkage.reasons'].root_path %}
 import os, sys
@@ -14,7 +16,8 @@ from contextlib import suppress
 with suppress(FileNotFoundError):
     os.unlink(__spec__.cached)
 sys.path.insert(0, {{ (project ~ '/scripts') | tojson }})
-from linkage import duckdb_files as files
+from linkage import seeds
+from linkage.warehouse import files
 def dbtObj(load_df):
     return None
 def model(dbt, connection):
@@ -25,14 +28,16 @@ def materialize(df, connection):
     pass
 {% endmacro %}
 
-{# What the Python of this connection answered; empty where it said nothing. #}
+{# What the last Python on this connection returned; empty if it was nothing. #}
 {% macro python_answer() %}
     {% set answer = run_query("select getvariable('answer')") %}
     {{ return(answer.columns[0].values()[0]) }}
 {% endmacro %}
 
-{# A seed of any size, every column text, by DuckDB's own CSV reader. The SQL is
-   never named 'main': dbt would write it over a CSV with an absolute path. #}
+{# A seed of any size, every column text, by DuckDB's own CSV reader. A seed with
+   `meta: {record_number: true}` also has the number of each record in its file,
+   from 1. The SQL is never named 'main': dbt would write it over a CSV that has
+   an absolute path. #}
 {% materialization seed, adapter='duckdb' %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set old_relation = load_cached_relation(this) -%}
@@ -42,11 +47,14 @@ def materialize(df, connection):
     {{ run_hooks(pre_hooks) }}
 
     {%- set call -%}
-        files.load_seed(
+        seeds.load_seed(
             connection,
             {{ adapter.get_seed_file_path(model) | tojson }},
             {{ target_relation | string | tojson }},
-            {{ model.columns.keys() | list | tojson }}
+            {{ model.columns.keys() | list | tojson }},
+            record_number={{ config.get('meta', {}).get(
+                'record_number', false
+            ) }}
         )
     {%- endset %}
     {% call statement('load_seed', language='python') %}

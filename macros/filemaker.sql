@@ -1,8 +1,9 @@
 {# FileMaker's record number, from a trimmed text: 6066, 6066.0, 06066 and 6,066
-   are the same record. Zero counts as a number here; missing where it is
-   none. #}
+   are the same record. Zero counts as a number here; any other text gives null.
+   Nearly all are plain digits, which one pattern reads. #}
 {% macro to_recid(text) -%}
     case
+        when {{ matches(text, '^[0-9]{1,18}$') }} then cast({{ text }} as bigint)
         when {{ matches(text, '^([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.]0*)?$') }}
             then {{ to_bigint(
                 "coalesce(nullif(ltrim(replace(split_part("
@@ -17,11 +18,20 @@
         when {{ matches(
             text, '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
         ) }}
-            then {{ lower_ascii(text) }}
+            then lower({{ text }})
     end
 {%- endmacro %}
 
-{# The date of three whole numbers; missing where the calendar has none. #}
+{# The type of file that an extension in lower case stands for. #}
+{% macro file_type(extension) -%}
+    case {{ extension }}
+        when 'jpeg' then 'jpg'
+        when 'tiff' then 'tif'
+        else {{ extension }}
+    end
+{%- endmacro %}
+
+{# The date of three whole numbers; null where the calendar has none. #}
 {% macro calendar_date(year, month, day) -%}
     case
         when

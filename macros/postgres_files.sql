@@ -1,15 +1,19 @@
-{# What dbt on PostgreSQL does with files: read the seeds. Python is not at hand
-   here, nor may the server see the file, nor can SQL. psycopg2, by which dbt
-   talks to the server, can: it makes a large object of a file on this side,
-   whose bytes can be read. The object is gone before the transaction ends. #}
+{# What dbt on PostgreSQL does with files: read the seeds. dbt runs no Python
+   here, and the server may not see the file. psycopg2, by which dbt talks to the
+   server, can: it makes a large object of a file on this side, whose bytes can
+   then be read. The object is gone before the transaction ends. #}
 
-{# A seed of any size, every column text, by COPY. Its rows are checked first:
-   what COPY says of a malformed one holds its values. The table is filled, not
-   made anew, where it is there: views rest on it. #}
+{# A seed of any size, every column text, by COPY. Its rows are checked first,
+   because what COPY says about a malformed row includes its values. A table that
+   exists is filled and not replaced, because views depend on it. A seed with
+   `meta: {record_number: true}` also has the number of each record in its file,
+   from 1. #}
 {% materialization seed, adapter='postgres' %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set old_relation = load_cached_relation(this) -%}
     {%- set columns = model.columns.keys() | list -%}
+    {%- set counted = config.get('meta', {}).get('record_number', false) -%}
+    {%- set table_columns = columns + (['record_number'] if counted else []) -%}
     {%- set name = model.original_file_path.split('/') | last -%}
     {%- set path = model.original_file_path
         if model.original_file_path.startswith('/')
@@ -18,7 +22,7 @@
 
     {%- set cursor = adapter.add_query('select 1')[1] -%}
     {%- set file = try_or_compiler_error(
-        name ~ ' cannot be opened: give yourself the right to read it',
+        name ~ ' cannot be opened: make it readable for yourself',
         cursor.connection.lobject, 0, 'rb', 0, path
     ) -%}
     {%- set contents = file.read() -%}
@@ -27,13 +31,14 @@
 
     {%- if old_relation is not none -%}
         {%- set present = adapter.get_columns_in_relation(old_relation) -%}
-        {%- if present | map(attribute='name') | list != columns -%}
+        {%- if present | map(attribute='name') | list != table_columns -%}
             {% do adapter.drop_relation(old_relation) %}
             {%- set old_relation = none -%}
         {%- endif -%}
     {%- endif -%}
     {% call statement('prepare_seed') %}
         create temporary table incoming (
+            record_number bigint generated always as identity,
             {%- for column in header %}
             field_{{ loop.index0 }} text{{ "," if not loop.last }}
             {%- endfor %}
@@ -43,21 +48,24 @@
             {%- for column in columns %}
             "{{ column }}" text{{ "," if not loop.last }}
             {%- endfor %}
+            {{- ", record_number bigint" if counted }}
         );
         {%- else -%}
         truncate {{ target_relation }};
         {%- endif %}
     {% endcall %}
     {%- set copy -%}
-        copy incoming from stdin with (format csv, encoding 'UTF8', force_null (
+        {%- set fields -%}
             {%- for column in header -%}
             field_{{ loop.index0 }}{{ ", " if not loop.last }}
             {%- endfor -%}
-        ))
+        {%- endset -%}
+        copy incoming ({{ fields }}) from stdin
+        with (format csv, encoding 'UTF8', force_null ({{ fields }}))
     {%- endset -%}
     {# pop(0) hands out chunk by chunk; an empty one ends it #}
     {%- do try_or_compiler_error(
-        name ~ ' cannot be copied into PostgreSQL: look at the server\'s log',
+        name ~ ' cannot be copied into PostgreSQL: see the server\'s log',
         cursor.copy_expert, copy, namespace(read=chunks.pop), 0
     ) -%}
     {% call statement('load_seed') %}
@@ -66,6 +74,7 @@
             {%- for column in columns %}
             field_{{ header.index(column) }}{{ "," if not loop.last }}
             {%- endfor %}
+            {{- ", record_number" if counted }}
         from incoming;
         drop table incoming;
         analyze {{ target_relation }};
@@ -80,9 +89,9 @@
 {% endmaterialization %}
 
 {# A CSV file's header, and its records in chunks for COPY, the last one empty;
-   blank lines are left out. Where the file is malformed the build ends with one
-   sentence and none of its values, as scripts/linkage/duckdb_files.py does.
-   Patterns work on bytes, as the text that Latin-1 makes of them. #}
+   blank lines are left out. A malformed file ends the build with one sentence
+   and none of its values, as linkage.seeds.load_seed does on DuckDB. Patterns
+   work on bytes, decoded as Latin-1. #}
 {% macro read_csv(name, contents, columns) %}
     {%- set again = '; make it again with its script' -%}
     {%- set text = contents.decode('latin-1').removeprefix('\xef\xbb\xbf') -%}
@@ -148,15 +157,17 @@
                 'the quotes in line {} do not match'
                 if after not in ['', '\r', '\n']
                 else 'line {} has ' ~ fields ~ ' fields, not ' ~ width
-                if fields != width else 'line {} ends otherwise than line 1'
+                if fields < width
+                else 'line {} has more than ' ~ width ~ ' fields'
+                if fields > width else 'line {} ends differently from line 1'
             ) }}
         {%- endif -%}
     {%- endfor -%}
     {{ return((header, chunks + [''])) }}
 {% endmacro %}
 
-{# Raises the sentence for a CSV file whose line after the text `before` has a
-   problem. #}
+{# Ends the build with a sentence about the line of a CSV file that comes after
+   the text `before`. #}
 {% macro malformed_csv(name, before, problem) %}
     {% do exceptions.raise_compiler_error(
         name ~ ' cannot be read: ' ~ problem.format(before.count('\n') + 1)

@@ -1,7 +1,8 @@
-{# Before anything runs: the target is made ready, and settings are checked.
-   Before a whole build the manifest of the last one is taken away, so that a
-   build that is killed leaves none. On DuckDB memory is bounded, too, and
-   folders that hold records are made private. #}
+{# Before anything runs: the target is prepared and settings are checked. Before
+   a whole build the last one's manifest is removed, so that a build that is
+   killed leaves none, and before any run that makes what is handed over, the
+   mark of the last build. On DuckDB, memory is limited and folders that hold
+   records are made private, too. #}
 {% macro before_materialization() %}
     {% if execute %}
         {% set whole = is_whole_build(selected_resources) %}
@@ -16,16 +17,20 @@
             {% endcall %}
         {% else %}
             {% do check_encoding() %}
-            {% if whole %}{% do mark_manifest(none) %}{% endif %}
+        {% endif %}
+        {# these run hooks, too, and make nothing #}
+        {% set makes = flags.WHICH not in ['compile', 'generate', 'test'] %}
+        {% if makes and makes_what_is_handed_over(selected_resources) %}
+            {% do mark_build(none) %}
         {% endif %}
         {% do check_settings() %}
     {% endif %}
 {% endmacro %}
 
-{# After all: each failed test that has a sentence to say says it; then the
-   manifest is made where every node of a whole build passed, and taken away
-   where one failed. DuckDB writes manifest.csv itself; on PostgreSQL
-   scripts/write_manifest.py does, of a table that is marked. #}
+{# After everything: each failed test that has a sentence says it. Then, if every
+   node of a whole build passed, the manifest is written and the build marked; if
+   a node of any run failed, both are removed. DuckDB writes manifest.csv itself;
+   on PostgreSQL scripts/write_manifest.py does, if the build is marked. #}
 {% macro after_materialization(results) %}
     {% if execute %}
         {% set passed = ['success', 'pass', 'warn', 'no-op'] %}
@@ -33,33 +38,34 @@
         {% set made = results | map(attribute='node.unique_id') | list %}
         {% do say_sentences(results) %}
         {% set whole = is_whole_build(made) %}
-        {% set decided = (failed or whole) and not flags.EMPTY %}
-        {% if target.type == 'duckdb' and decided %}
-            {% set mart = graph.nodes['model.image_linkage.copy_manifest'] %}
-            {% set call = 'files.take_manifest_away(connection)' if failed
-                else 'files.write_manifest(connection, '
-                ~ (mart.relation_name | tojson) ~ ')' %}
-            {% call statement('manifest', language='python') %}
-            {{- python_model(call) }}
-            {% endcall %}
-            {% do log(python_answer(), info=true) %}
-        {% elif decided %}
-            {% do mark_manifest(
+        {% if (failed or whole) and not flags.EMPTY %}
+            {% if target.type == 'duckdb' %}
+                {% set mart = graph.nodes['model.image_linkage.copy_manifest'] %}
+                {% set call = 'files.remove_manifest()' if failed
+                    else 'files.write_manifest(connection, '
+                    ~ (mart.relation_name | tojson) ~ ')' %}
+                {% call statement('manifest', language='python') %}
+                {{- python_model(call) }}
+                {% endcall %}
+                {% set said = python_answer() %}
+            {% else %}
+                {% set said = 'No manifest: the build did not pass. Correct what'
+                    ~ ' failed, then run `dbt build` again.' if failed
+                    else 'scripts/write_manifest.py can write the manifest now.'
+                %}
+            {% endif %}
+            {% do mark_build(
                 none if failed
                 else 'made by a build that passed all of its tests'
             ) %}
-            {% do log(
-                'No manifest: the build did not pass; mend what failed and run'
-                ~ ' dbt build again.' if failed
-                else 'scripts/write_manifest.py can write the manifest now.',
-                info=true
-            ) %}
+            {% do log(said, info=true) %}
         {% endif %}
     {% endif %}
 {% endmacro %}
 
-{# The first sentences of each test that found something and has some: tests say
-   so by `meta: {sentence: true}`, and select a column `sentence`. #}
+{# Log the first sentences of each test that found something. A test that has
+   sentences is configured with `meta: {sentence: true}` and selects a column
+   `sentence`. #}
 {% macro say_sentences(results) %}
     {% for result in results %}
         {% set node = result.node %}
@@ -73,7 +79,8 @@
     {% endfor %}
 {% endmacro %}
 
-{# Whether these nodes are all that `dbt build` has to make and to test. #}
+{# Whether these nodes are everything that `dbt build` makes and tests, apart from
+   unit tests. #}
 {% macro is_whole_build(unique_ids) %}
     {% if flags.WHICH != 'build' %}
         {{ return(false) }}

@@ -1,16 +1,16 @@
-{# Settings that cannot be used end the build before anything is made. #}
+{# End the build before anything is made if a setting cannot be used. #}
 {% macro check_settings() %}
     {% if var('filemaker_date_order') not in ['mdy', 'dmy', 'ymd'] %}
-        {{ unusable_setting('filemaker_date_order', 'is mdy, dmy or ymd') }}
+        {{ unusable_setting('filemaker_date_order', 'must be mdy, dmy or ymd') }}
     {% endif %}
     {% if var('unlinked_policy') not in ['report', 'copy'] %}
-        {{ unusable_setting('unlinked_policy', 'is report or copy') }}
+        {{ unusable_setting('unlinked_policy', 'must be report or copy') }}
     {% endif %}
     {% if var('today') and not is_iso_date(var('today') | string) %}
-        {{ unusable_setting('today', 'is a date, YYYY-MM-DD, or empty') }}
+        {{ unusable_setting('today', 'must be a date, YYYY-MM-DD, or empty') }}
     {% endif %}
     {% if not image_extensions() %}
-        {{ unusable_setting('image_extensions', 'names an extension') }}
+        {{ unusable_setting('image_extensions', 'must name an extension') }}
     {% endif %}
     {% do destination_key({}) %}
 {% endmacro %}
@@ -34,12 +34,33 @@
     {{ return(year >= 1 and 1 <= month <= 12 and 1 <= day <= days[month - 1]) }}
 {% endmacro %}
 
-{# The day after which a date is in the future, as an SQL date: the var `today`,
-   or the machine's local date. #}
+{# The day of this build, YYYY-MM-DD: the var `today`, or the machine's local
+   date when the run started. Later dates are in the future. #}
+{% macro build_date() %}
+    {{ return(
+        (var('today') or run_started_at.astimezone().date().isoformat()) | string
+    ) }}
+{% endmacro %}
+
+{# The same as an SQL date. #}
 {% macro today() -%}
-    {% set local_date = modules.datetime.date.today().isoformat() -%}
-    cast('{{ var("today") or local_date }}' as date)
+    cast('{{ build_date() }}' as date)
 {%- endmacro %}
+
+{# Every setting that is in effect, by name, as a text. #}
+{% macro settings_in_effect() %}
+    {% set settings = {
+        'today': build_date(), 'image_extensions': image_extensions() | join(' ')
+    } %}
+    {% for name in [
+        'filemaker_date_order', 'source_prefix', 'destination_bucket',
+        'destination_key_template', 'batch_name_suffix', 'import_source',
+        'unlinked_policy', 'duckdb_memory_limit',
+    ] %}
+        {% do settings.update({name: var(name) | string}) %}
+    {% endfor %}
+    {{ return(settings) }}
+{% endmacro %}
 
 {# The extensions that count as images, in lower case, as an SQL list. #}
 {% macro image_extension_list() -%}
@@ -59,8 +80,8 @@
     {{ return(extensions | map('lower') | list) }}
 {% endmacro %}
 
-{# The key of an image's copy, as an SQL text, by the var
-   destination_key_template. `fields` names a column for each of its fields. #}
+{# The key of an image's copy, as an SQL text, from the var
+   destination_key_template. `fields` has an SQL text for each of its fields. #}
 {% macro destination_key(fields) -%}
     {% set known = [
         'patient_id', 'batch_id', 'recid', 'extension', 'captured_date',
@@ -74,14 +95,14 @@
         {% elif '{' in part or '}' in part %}
             {{ unusable_setting(
                 'destination_key_template',
-                'has the fields {' ~ known | join('} {') ~ '} and no others'
+                'must have no fields but {' ~ known | join('} {') ~ '}'
             ) }}
         {% else %}
             {% do terms.append(text_literal(part)) %}
         {% endif %}
     {% endfor %}
     {% if not terms %}
-        {{ unusable_setting('destination_key_template', 'is not empty') }}
+        {{ unusable_setting('destination_key_template', 'must not be empty') }}
     {% endif %}
     {{ return(terms | join(' || ')) }}
 {%- endmacro %}

@@ -1,23 +1,49 @@
-{# White space as the contract counts it: space, tab, LF, VT, FF, CR and the
+{# What counts as white space around a value: space, tab, LF, VT, FF, CR and the
    no-break space U+00A0. #}
 {% macro white_space() -%}
     ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160)
 {%- endmacro %}
 
-{# The text without the white space around it; missing where nothing is left. #}
+{# The text without the white space around it; null where nothing is left. #}
 {% macro trimmed(text) -%}
+    {{ return(adapter.dispatch('trimmed', 'image_linkage')(text)) }}
+{%- endmacro %}
+
+{% macro default__trimmed(text) -%}
     nullif(trim(both {{ white_space() }} from {{ text }}), '')
 {%- endmacro %}
 
-{# A to Z in lower case and nothing else changed, so that engines with other
-   ideas of Unicode agree. #}
+{# Nearly all texts are ASCII and begin and end with a visible character. To see
+   that takes DuckDB a fifth of the time that trimming does. #}
+{% macro duckdb__trimmed(text) -%}
+    case
+        when {{ matches(text, '^[!-~]([ -~]*[!-~])?$') }} then {{ text }}
+        else {{ image_linkage.default__trimmed(text) }}
+    end
+{%- endmacro %}
+
+{# A to Z in lower case and nothing else changed: engines disagree about other
+   letters. #}
 {% macro lower_ascii(text) -%}
+    {{ return(adapter.dispatch('lower_ascii', 'image_linkage')(text)) }}
+{%- endmacro %}
+
+{% macro default__lower_ascii(text) -%}
     translate(
         {{ text }}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz'
     )
 {%- endmacro %}
 
-{# Whether the text fits the pattern, which is anchored: ^…$. #}
+{# DuckDB's translate takes 1.2 s for a million names, lower 0.05 s. #}
+{% macro duckdb__lower_ascii(text) -%}
+    case
+        when octet_length(encode({{ text }})) = length({{ text }})
+            then lower({{ text }})
+        else {{ image_linkage.default__lower_ascii(text) }}
+    end
+{%- endmacro %}
+
+{# Whether the text matches the pattern, which is anchored: ^…$. #}
 {% macro matches(text, pattern) -%}
     {{ return(adapter.dispatch('matches', 'image_linkage')(text, pattern)) }}
 {%- endmacro %}
@@ -30,12 +56,12 @@
     regexp_full_match({{ text }}, '{{ pattern }}')
 {%- endmacro %}
 
-{# Every run that fits the pattern, replaced. #}
+{# The text with every run that matches the pattern replaced. #}
 {% macro replace_runs(text, pattern, replacement) -%}
     regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
 {%- endmacro %}
 
-{# What stands behind the last dot of a text; missing where it has no dot. #}
+{# The part of a text after its last dot; null where it has no dot. #}
 {% macro ending(text) -%}
     case
         when strpos({{ text }}, '.') > 0
@@ -43,12 +69,12 @@
     end
 {%- endmacro %}
 
-{# Whether a text begins with a prefix, taken as it is. #}
+{# Whether a text begins with a prefix, which is not a pattern. #}
 {% macro has_prefix(text, prefix) -%}
     substr({{ text }}, 1, {{ prefix | length }}) = {{ text_literal(prefix) }}
 {%- endmacro %}
 
-{# The text as a bigint; missing where it is not 1 to 18 digits. #}
+{# The text as a bigint; null where it is not 1 to 18 digits. #}
 {% macro to_bigint(text) -%}
     cast(
         case when {{ matches(text, '^[0-9]{1,18}$') }} then {{ text }} end
@@ -56,7 +82,7 @@
     )
 {%- endmacro %}
 
-{# A text in the order of its code points, whatever the database's locale. #}
+{# A text in the order of its code points, in any locale. #}
 {% macro by_code_point(text) -%}
     {{ return(adapter.dispatch('by_code_point', 'image_linkage')(text)) }}
 {%- endmacro %}
@@ -69,7 +95,7 @@
     {{ text }}
 {%- endmacro %}
 
-{# A var as an SQL text literal. #}
+{# A value as an SQL text literal. #}
 {% macro text_literal(value) -%}
     '{{ value | string | replace("'", "''") }}'
 {%- endmacro %}

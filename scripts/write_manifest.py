@@ -10,11 +10,11 @@ import psycopg
 from psycopg import sql
 
 from linkage.copying.manifest import COLUMNS
-from linkage.duckdb_files import PROVED
 from linkage.errors import UnusableInput, run_script
 from linkage.files import csv_line, write_atomically
 from linkage.nexus.postgres_errors import database_errors
 from linkage.paths import manifest_path
+from linkage.warehouse.mark import MARKED_MART, PROVED
 
 CONNECT_SECONDS = 10
 
@@ -26,7 +26,8 @@ def main() -> None:
     parser.add_argument(
         "--schema", default=schema, help="the schema of the models; default: LINKAGE_SCHEMA, or %(default)s"
     )
-    table = sql.Identifier(parser.parse_args().schema, "copy_manifest")
+    schema = parser.parse_args().schema
+    table = sql.Identifier(schema, "copy_manifest")
 
     path = manifest_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -35,7 +36,7 @@ def main() -> None:
         database_errors("PostgreSQL"),
         psycopg.connect(dbname=database, connect_timeout=CONNECT_SECONDS, client_encoding="UTF8") as connection,
     ):
-        if not has_passed(connection, table):
+        if not has_passed(connection, sql.Identifier(schema, MARKED_MART)):
             path.unlink(missing_ok=True)
             raise UnusableInput(
                 f"no {path.name}: the last `dbt build --target postgres` did not pass as a whole; run both again"

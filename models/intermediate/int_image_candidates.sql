@@ -1,5 +1,7 @@
--- One row per row of FileMaker's export, beside it all that Nexus, S3 and the
--- other rows say about it. Nothing is decided here.
+-- One row per row of FileMaker's export, with everything that Nexus, S3 and the
+-- other rows say about it. Nothing is decided here. This is the one wide table
+-- of the build: image_outcome and image are views of it, and keys and names,
+-- which they put together from other columns, are not stored.
 
 with export_rows as (
 
@@ -77,7 +79,7 @@ patients as (
 
 ),
 
--- batches of an earlier import, of which new images become part
+-- batches of an earlier import, which new images join
 reusable_batches as (
 
     select
@@ -120,7 +122,20 @@ single_objects as (
 joined as (
 
     select
-        export_rows.*,
+        export_rows.recid_text,
+        export_rows.recid,
+        export_rows.id_contact_text,
+        export_rows.has_patient_id,
+        export_rows.filemaker_patient_id,
+        export_rows.date_text,
+        export_rows.has_date,
+        export_rows.filemaker_date,
+        export_rows.date_as_mdy,
+        export_rows.date_as_dmy,
+        export_rows.date_as_ymd,
+        export_rows.type_text,
+        export_rows.filemaker_id,
+        export_rows.file_name_extension,
         coalesce(repeated_recids.row_count, 1) as recid_row_count,
         coalesce(repeated_filemaker_ids.row_count, 1) as filemaker_id_row_count,
         held_images.recid is not null as is_held_back,
@@ -134,8 +149,6 @@ joined as (
             else coalesce(repeated_objects.object_count, 0)
         end as object_count,
         single_objects.bucket as source_bucket,
-        single_objects."key" as source_key,
-        single_objects.name as original_filename,
         single_objects.extension,
         single_objects.size as source_size,
         single_objects.etag as source_etag,
@@ -145,10 +158,21 @@ joined as (
         nexus_matches.s3_key as nexus_s3_key,
         case
             when export_rows.filemaker_id is not null
-                then {{ image_id_by_filemaker_id('export_rows.filemaker_id') }}
+                then {{ image_digest_by_filemaker_id(
+                    'export_rows.filemaker_id'
+                ) }}
             when export_rows.recid is not null
-                then {{ image_id_by_recid('export_rows.recid') }}
-        end as image_id
+                then {{ image_digest_by_recid('export_rows.recid') }}
+        end as image_digest,
+        case
+            when
+                patients.patient_count = 1
+                and export_rows.filemaker_date is not null
+                then {{ image_batch_digest(
+                    'export_rows.filemaker_patient_id',
+                    'export_rows.filemaker_date'
+                ) }}
+        end as batch_digest
     from export_rows
     cross join file
     left join repeated_recids on repeated_recids.recid = export_rows.recid
@@ -163,23 +187,44 @@ joined as (
 
 ),
 
-with_batches as (
+final as (
 
     select
-        joined.*,
+        joined.recid_text,
+        joined.recid,
+        joined.id_contact_text,
+        joined.has_patient_id,
+        joined.filemaker_patient_id,
+        joined.date_text,
+        joined.has_date,
+        joined.filemaker_date,
+        joined.date_as_mdy,
+        joined.date_as_dmy,
+        joined.date_as_ymd,
+        joined.type_text,
+        joined.filemaker_id,
+        joined.file_name_extension,
+        joined.recid_row_count,
+        joined.filemaker_id_row_count,
+        joined.is_held_back,
+        joined.is_not_exported,
+        joined.patient_count,
+        joined.patient_id,
+        joined.object_count,
+        joined.source_bucket,
+        joined.extension,
+        joined.source_size,
+        joined.source_etag,
+        joined.is_in_nexus,
+        joined.nexus_image_id,
+        joined.nexus_batch_id,
+        joined.nexus_s3_key,
         patients_of_batches.patient_id as nexus_patient_id,
-        case
-            when
-                joined.patient_id is not null
-                and joined.filemaker_date is not null
-                then coalesce(
-                    reusable_batches.batch_id,
-                    {{ image_batch_id(
-                        'joined.filemaker_patient_id',
-                        'joined.filemaker_date'
-                    ) }}
-                )
-        end as batch_id
+        {{ id_of_digest('joined.image_digest') }} as image_id,
+        coalesce(
+            reusable_batches.batch_id,
+            {{ id_of_digest('joined.batch_digest') }}
+        ) as batch_id
     from joined
     left join reusable_batches
         on
@@ -187,25 +232,6 @@ with_batches as (
             and reusable_batches.captured_date = joined.filemaker_date
     left join patients_of_batches
         on patients_of_batches.batch_id = joined.nexus_batch_id
-
-),
-
-final as (
-
-    select
-        *,
-        case
-            when batch_id is not null and object_count = 1
-                then {{ destination_key({
-                    'patient_id': 'patient_id',
-                    'batch_id': 'batch_id',
-                    'recid': 'cast(recid as varchar)',
-                    'extension': 'extension',
-                    'captured_date': iso_date_text('filemaker_date'),
-                    'filemaker_id': "coalesce(filemaker_id, '')",
-                }) }}
-        end as destination_key
-    from with_batches
 
 )
 

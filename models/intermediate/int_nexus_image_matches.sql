@@ -1,5 +1,5 @@
--- One row per record number that Nexus already holds an image of: the smallest
--- such image, by its id.
+-- One row per record number of which Nexus already holds an image: the image
+-- with the smallest id.
 
 with matches as (
 

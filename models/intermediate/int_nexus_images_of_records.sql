@@ -1,7 +1,8 @@
--- One row per record number, image that Nexus already holds of it, and way in
--- which the image is known.
+-- One row per record number, image of it that Nexus already holds, and way in
+-- which the image is recognised.
 
-with export_rows as (
+-- Not materialized: then nothing of the export is read while Nexus has no images.
+with export_rows as not materialized (
 
     select recid, filemaker_id
     from {{ ref('stg_filemaker_images') }}
@@ -9,7 +10,7 @@ with export_rows as (
 
 ),
 
-objects as (
+objects as not materialized (
 
     select recid, "key"
     from {{ ref('stg_s3_objects') }}
@@ -23,22 +24,48 @@ nexus_images as (
 
 ),
 
-final as (
+digests as not materialized (
 
-    {% for known_by in [
-        'nexus.filemaker_id = export_row.filemaker_id',
-        'nexus.recid = export_row.recid',
-        'nexus.image_id = '
-        ~ image_id_by_filemaker_id('export_row.filemaker_id'),
-        'nexus.image_id = ' ~ image_id_by_recid('export_row.recid'),
-    ] -%}
-    select export_row.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
-    from export_rows as export_row
-    inner join nexus_images as nexus on {{ known_by }}
+    select
+        recid,
+        {{ image_digest_by_filemaker_id('filemaker_id') }} as image_digest
+    from export_rows
 
     union all
 
-    {% endfor -%}
+    select recid, {{ image_digest_by_recid('recid') }} as image_digest
+    from export_rows
+
+),
+
+image_ids as not materialized (
+
+    select recid, {{ id_of_digest('image_digest') }} as image_id
+    from digests
+
+),
+
+final as (
+
+    select export_row.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
+    from export_rows as export_row
+    inner join nexus_images as nexus
+        on nexus.filemaker_id = export_row.filemaker_id
+
+    union all
+
+    select export_row.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
+    from export_rows as export_row
+    inner join nexus_images as nexus on nexus.recid = export_row.recid
+
+    union all
+
+    select image_ids.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
+    from image_ids
+    inner join nexus_images as nexus on nexus.image_id = image_ids.image_id
+
+    union all
+
     select objects.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
     from objects
     inner join nexus_images as nexus on nexus.s3_key = objects."key"

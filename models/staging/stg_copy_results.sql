@@ -1,4 +1,4 @@
--- One row per outcome that a copy run wrote down.
+-- One row per outcome that a copy run recorded.
 
 with source as (
 
@@ -9,6 +9,7 @@ with source as (
 final as (
 
     select
+        record_number,
         run_id,
         recorded_at,
         lower({{ trimmed('image_id') }}) as image_id,

@@ -1,5 +1,5 @@
--- One row per row of FileMaker's export. Every text stays as it came; beside it
--- stands what could be read from it, missing where that is nothing.
+-- One row per row of FileMaker's export: each text unchanged, and beside it the
+-- value that was read from it, null where it cannot be read.
 {%- set date_orders = ['mdy', 'dmy', 'ymd'] %}
 
 with source as (
@@ -18,7 +18,6 @@ renamed as (
         {{ trimmed('recid') }} as recid_trimmed,
         {{ trimmed('"id_Contact"') }} as id_contact_trimmed,
         {{ trimmed('"date"') }} as date_trimmed,
-        {{ trimmed('"Type"') }} as category,
         {{ trimmed('id') }} as id_trimmed,
         {{ ending(trimmed('"fileName"')) }} as file_name_ending,
         {{ trimmed('"NexusExportDate"') }} is not null as has_export_date
@@ -31,7 +30,7 @@ date_split as (
 
     select
         *,
-        translate(date_trimmed, '-.', '//') as date_slashed,
+        replace(replace(date_trimmed, '-', '/'), '.', '/') as date_slashed,
         coalesce({{ matches(
             'date_trimmed', '^[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}$'
         ) }}, false) as is_year_last,
@@ -82,7 +81,7 @@ typed as (
         end as date_as_ymd,
         case
             when {{ matches('file_name_ending', '^[A-Za-z0-9]{1,5}$') }}
-                then {{ lower_ascii('file_name_ending') }}
+                then lower(file_name_ending)
         end as file_name_extension
     from date_parts
 
@@ -104,7 +103,6 @@ final as (
         date_as_{{ order }},
         {% endfor -%}
         type_text,
-        category,
         filemaker_id,
         file_name_extension,
         has_export_date

@@ -1,5 +1,5 @@
--- One row per image that Nexus holds. Nexus keeps FileMaker's image id or its
--- record number in one column, by the application's choice.
+-- One row per image that Nexus holds. The application keeps either FileMaker's
+-- image id or its record number in the column filemaker_id.
 
 with source as (
 

@@ -1,4 +1,4 @@
--- One row per reason for which a row is skipped or an object stays unmatched.
+-- One row per reason for which a row is skipped or an object is unmatched.
 
 with source as (
 

@@ -1,4 +1,4 @@
--- One row per object of the bulk dump, as listed. Values are taken as they are.
+-- One row per object of the dump, as listed. Values are taken unchanged.
 {%- set source_prefix = var('source_prefix') %}
 
 with source as (
@@ -20,7 +20,7 @@ in_dump as (
 
 ),
 
--- 228.jpg belongs to record 228; 0228.jpg, 228_a.jpg and sub/228.jpg to none
+-- 228.jpg belongs to record 228; 0228.jpg, 228_a.jpg and sub/228.jpg do not
 recognised as (
 
     select

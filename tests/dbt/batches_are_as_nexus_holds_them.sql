@@ -1,5 +1,5 @@
--- A warning: a batch id that Nexus holds with another patient, day or source.
--- Somebody moved the batch, and publishing to it will be refused.
+-- A warning: Nexus holds a batch id with another patient, day or source than we
+-- compute for it. Somebody moved the batch, and publishing to it will be refused.
 {{ config(severity='warn', meta={'sentence': true}) }}
 
 select

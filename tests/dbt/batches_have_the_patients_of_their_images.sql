@@ -1,11 +1,11 @@
--- A warning: a batch in Nexus belongs to another patient than its images lead
--- to. A clinician may have moved it, so nothing here changes it.
+-- A warning: a batch in Nexus belongs to another patient than the one its images
+-- lead to. A clinician may have moved it, so nothing here changes it.
 {{ config(severity='warn', meta={'sentence': true}) }}
 
 select
     outcomes.batch_id,
     'Nexus holds batch ' || outcomes.batch_id || ' for patient '
-    || outcomes.patient_id || ', and an image in it is of patient '
+    || outcomes.patient_id || ', but an image in it belongs to patient '
     || min(patients.patient_id)
     || ': find out whether somebody moved it; nothing here changes it.'
         as sentence

@@ -1,25 +1,7 @@
 -- Nothing is lost and nothing is counted twice: every row of the export and
--- every object of the dump has one outcome (contract, section 7).
+-- every object of the dump has one outcome (docs/specification.md, Outcomes).
 {{ config(meta={'sentence': true}) }}
 
-{%- set count_of = {
-    'export_rows': ref('filemaker_images_metadata'),
-    'outcomes': ref('image_outcome'),
-    'linked': ref('image_outcome') ~ " where outcome = 'linked'",
-    'already_linked': ref('image_outcome')
-        ~ " where outcome = 'already_linked'",
-    'skipped': ref('skipped_images'),
-    'images': ref('image'),
-    'batches': ref('image_batch'),
-    'empty_batches': ref('image_batch') ~ ' where image_count < 1',
-    'objects': ref('s3_inventory') ~ ' where '
-        ~ has_prefix('"key"', var('source_prefix')),
-    'object_outcomes': ref('object_outcome'),
-    'linked_objects': ref('object_outcome') ~ " where outcome = 'linked'",
-    'already_linked_objects': ref('object_outcome')
-        ~ " where outcome = 'already_linked'",
-    'unmatched_objects': ref('unmatched_objects'),
-} %}
 {%- set rules = [
     ('export rows = linked + already linked + skipped',
         'export_rows', 'linked + already_linked + skipped'),
@@ -34,20 +16,84 @@
     ('one object per linked row', 'linked', 'linked_objects'),
 ] %}
 
-with figures as (
+with export_rows as (
+
+    select count(*) as export_rows
+    from {{ ref('filemaker_images_metadata') }}
+
+),
+
+outcomes as (
 
     select
-        {% for figure, rows in count_of.items() -%}
-        (select count(*) from {{ rows }}) as {{ figure }},
-        {% endfor -%}
-        (
-            select coalesce(sum(image_count), 0)
-            from {{ ref('image_batch') }}
-        ) as images_in_batches,
-        (
-            select count(distinct batch_id)
-            from {{ ref('image') }}
-        ) as batches_of_images
+        count(*) as outcomes,
+        count(*) filter (where outcome = 'linked') as linked,
+        count(*) filter (where outcome = 'already_linked') as already_linked
+    from {{ ref('image_outcome') }}
+
+),
+
+skipped as (
+
+    select count(*) as skipped from {{ ref('skipped_images') }}
+
+),
+
+images as (
+
+    select
+        count(*) as images,
+        count(distinct batch_id) as batches_of_images
+    from {{ ref('image') }}
+
+),
+
+batches as (
+
+    select
+        count(*) as batches,
+        coalesce(sum(image_count), 0) as images_in_batches,
+        count(*) filter (where image_count < 1) as empty_batches
+    from {{ ref('image_batch') }}
+
+),
+
+objects as (
+
+    select count(*) as objects
+    from {{ ref('s3_inventory') }}
+    where {{ has_prefix('"key"', var('source_prefix')) }}
+
+),
+
+object_outcomes as (
+
+    select
+        count(*) as object_outcomes,
+        count(*) filter (where outcome = 'linked') as linked_objects,
+        count(*) filter (where outcome = 'already_linked')
+            as already_linked_objects
+    from {{ ref('object_outcome') }}
+
+),
+
+unmatched as (
+
+    select count(*) as unmatched_objects from {{ ref('unmatched_objects') }}
+
+),
+
+figures as (
+
+    select *
+    from export_rows
+    cross join outcomes
+    cross join skipped
+    cross join images
+    cross join batches
+    cross join objects
+    cross join object_outcomes
+    cross join unmatched
 
 ),
 

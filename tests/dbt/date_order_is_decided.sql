@@ -1,11 +1,11 @@
--- A warning: nothing in the dates tells the configured order from another one.
+-- A warning: the dates fit another order as well as the configured one.
 {{ config(severity='warn', meta={'sentence': true}) }}
 
 select
     date_order,
-    'The dates do not tell whether they are in the order '
+    'The dates do not show whether they are in the order '
     || '{{ var("filemaker_date_order") }} or ' || date_order
-    || ': look at a few pictures whose day is known, and at'
-    || ' date_order_evidence.' as sentence
+    || ': check a few images whose day is known, and date_order_evidence.'
+        as sentence
 from {{ ref('date_order_evidence') }}
 where verdict = 'undecided'

@@ -1,5 +1,6 @@
--- Assumes that the var filemaker_date_order is how FileMaker wrote the dates:
--- were it not, many images would silently get another day.
+-- Guards the assumption that FileMaker wrote its dates in the order that the var
+-- filemaker_date_order gives. Otherwise many images would silently get another
+-- day.
 {{ config(meta={'sentence': true}) }}
 
 with contradicting as (
@@ -25,7 +26,7 @@ select
     || cast(max(best.misfits) as varchar)
     || ' do not): set filemaker_date_order to '
     || min(contradicting.date_order)
-    || ' in dbt_project.yml and build again.' as sentence
+    || ' in dbt_project.yml and run `dbt build` again.' as sentence
 from contradicting
 inner join best on best.misfits = contradicting.misfits
 inner join {{ ref('date_order_evidence') }} as configured

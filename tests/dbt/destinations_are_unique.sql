@@ -1,4 +1,4 @@
--- No two images share a destination: one would hide the other.
+-- No two images share a destination: only one of them would be copied.
 {{ config(meta={'sentence': true}) }}
 
 select
@@ -6,7 +6,7 @@ select
     destination_key,
     cast(count(*) as varchar)
     || ' images would be copied to one destination (one is image '
-    || min(image_id) || '): let destination_key_template name the record.'
+    || min(image_id) || '): put {recid} into destination_key_template.'
         as sentence
 from {{ ref('copy_manifest') }}
 group by destination_bucket, destination_key

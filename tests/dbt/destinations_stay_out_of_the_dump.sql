@@ -1,4 +1,4 @@
--- The bulk dump is a backup: nothing is ever copied into it.
+-- The dump is a backup: nothing is ever copied into it.
 {%- set source_prefix = var('source_prefix') %}
 {{ config(meta={'sentence': true}) }}
 

@@ -1,5 +1,5 @@
--- A warning: an object that is listed twice counts as two, so that its record
--- is ambiguous_object.
+-- A warning: an object that is listed twice counts as two, so its record becomes
+-- ambiguous_object.
 {{ config(severity='warn', meta={'sentence': true}) }}
 
 select
@@ -7,6 +7,6 @@ select
     'The listing names an object of record '
     || coalesce(cast(recid as varchar), '(none)')
     || ' more than once: list the dump again.' as sentence
-from {{ ref('stg_s3_objects') }}
+from {{ ref('object_outcome') }}
 group by bucket, "key", recid
 having count(*) > 1

@@ -1,5 +1,6 @@
--- Every reason given is one of the reference seed's, and each is given in its
--- place only: a skipped row, an unmatched object.
+-- Every skipped row and every unmatched object has a reason, and it is one that
+-- the reference seed lists for it; nothing else has a reason.
+{{ config(meta={'sentence': true}) }}
 
 with given as (
 
@@ -19,7 +20,12 @@ with given as (
 
 )
 
-select given.applies_to, given.reason
+select
+    given.applies_to,
+    given.reason,
+    'A reason is missing, or seeds/reference/reasons.csv does not list it for'
+    || ' an ' || case given.applies_to when 'row' then 'export row' else 'object'
+    end || ': ' || coalesce(given.reason, '(none)') || '.' as sentence
 from given
 left join {{ ref('stg_reasons') }} as reasons
     on reasons.reason = given.reason and reasons.applies_to = given.applies_to

@@ -1,6 +1,6 @@
--- Assumes that the export's record numbers are those under which the pictures
--- were dumped: a cloned FileMaker file numbers its records anew, and every link
--- would be wrong.
+-- Guards the assumption that the images were dumped under the export's record
+-- numbers. A clone of a FileMaker file numbers its records again from 1, and
+-- every link would be wrong.
 {{ config(meta={'sentence': true}) }}
 
 select
@@ -11,6 +11,6 @@ select
     || ' file names with an extension other than the commonest, '
     || cast(agreeing_file_names as varchar)
     || ' agree with their object): export the table from the same FileMaker'
-    || ' file as the pictures, not from a clone.' as sentence
+    || ' file as the images, not from a clone.' as sentence
 from {{ ref('record_number_evidence') }}
 where telling_file_names >= 5 and agreeing_file_names * 2 < telling_file_names

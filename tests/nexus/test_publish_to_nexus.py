@@ -16,9 +16,9 @@ import pytest
 
 import export_nexus_records
 import publish_to_nexus
-from linkage.duckdb_files import PROVED
 from linkage.nexus.mapping import FOLDER
 from linkage.paths import PROJECT_ROOT
+from linkage.warehouse.mark import PROVED
 from sandbox import nexus
 from sandbox.postgres_server import database_url
 from tests.support import projects

@@ -1,7 +1,7 @@
-"""A second reading of the contract's rules, §3 and §5–§8, in plain Python.
+"""A second reading of the rules (docs/specification.md) in plain Python.
 
-Written from the contract alone, as literally as can be, and sharing nothing
-with the models: what both agree on is likely what the contract says.
+Written from the specification alone, as literally as possible, and sharing nothing
+with the models: what both agree on is likely what the specification says.
 """
 
 import csv
@@ -11,6 +11,8 @@ import uuid
 from collections import defaultdict
 from datetime import date
 from pathlib import Path
+
+from sandbox.settings import DEFAULT_VARS
 
 MART_COLUMNS = {
     "image_batch": (
@@ -35,25 +37,13 @@ MART_COLUMNS = {
 # The only mart whose rows have an order; the others are multisets.
 ORDERED_MARTS = {"copy_manifest"}
 
-# §7, in order. `already linked` stands between the third and the fourth.
+# In order. `already linked` comes between the third and the fourth.
 ROW_REASONS = (
     "invalid_recid", "duplicate_recid", "duplicate_filemaker_id", "held_back", "not_exported", "missing_patient_id",
     "invalid_patient_id", "missing_date", "invalid_date", "future_date", "patient_not_found", "ambiguous_patient",
     "missing_object", "ambiguous_object", "unsupported_file_type", "empty_object",
 )  # fmt: skip
 OBJECT_REASONS = ("unrecognised_key", "no_metadata", "record_skipped")
-
-# §5. `today` has no default here: a test names its day.
-DEFAULT_SETTINGS = {
-    "filemaker_date_order": "mdy",
-    "source_prefix": "filemaker-import/images-bulk-dump/",
-    "destination_bucket": "",
-    "destination_key_template": "patients/{patient_id}/images/{batch_id}/{recid}.{extension}",
-    "batch_name_suffix": " (FileMaker Import)",
-    "import_source": "filemaker_import",
-    "image_extensions": ["jpg", "jpeg", "png", "gif", "webp", "tif", "tiff", "bmp", "heic", "heif"],
-    "unlinked_policy": "report",
-}
 
 NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
 WHITE_SPACE = " \t\n\v\f\r\u00a0"
@@ -65,12 +55,12 @@ A_TO_Z = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz
 
 
 def trimmed(text):
-    """`text` without the white space of §7 around it; None where nothing is left."""
+    """`text` without the white space around it; None where nothing is left."""
     return (text or "").strip(WHITE_SPACE) or None
 
 
 def read_recid(text):
-    """The number that a recid reads as (§3), None where it does not."""
+    """The number that a recid reads as, or None."""
     text = trimmed(text) or ""
     if not re.fullmatch(r"([0-9]+|[0-9]{1,3}(,[0-9]{3})+)(\.0*)?", text):
         return None
@@ -79,7 +69,7 @@ def read_recid(text):
 
 
 def read_positive_recid(text):
-    """The number that a recid reads as, None where it is no positive integer."""
+    """The number that a recid reads as, or None if it is not a positive integer."""
     return read_recid(text) or None
 
 
@@ -91,7 +81,7 @@ def read_uuid(text):
 
 
 def read_date(text, order):
-    """The calendar date that `text` is in the order `mdy`, `dmy` or `ymd` (§5), else None."""
+    """The calendar date that `text` is in the order `mdy`, `dmy` or `ymd`, else None."""
     digits = {"y": "([0-9]{4})", "m": "([0-9]{1,2})", "d": "([0-9]{1,2})"}
     match = re.fullmatch("[/.-]".join(digits[part] for part in order), trimmed(text) or "")
     if not match:
@@ -114,7 +104,7 @@ def read_size(text):
 
 
 def name_based_id(name):
-    """The id of §6 for a lower-case name."""
+    """The id for a name in lower case."""
     return str(uuid.uuid3(NAMESPACE, name))
 
 
@@ -133,7 +123,7 @@ def batch_name_of(captured, suffix):
 
 
 def unlinked_key_of(image_type, recid, extension):
-    """Where `unlinked_policy: copy` puts an unknown patient's object (§5)."""
+    """Where `unlinked_policy: copy` puts an unknown patient's object."""
     slug = re.sub("[^a-z0-9]+", "-", (image_type or "").translate(A_TO_Z)).strip("-")
     return f"unlinked/{slug or 'untyped'}/{recid}.{extension}"
 
@@ -164,7 +154,7 @@ def read_seed(folder, name):
 
 
 def read_objects(folder, prefix):
-    """The inventory's objects under `prefix`, each with the recid and extension its name tells (§4)."""
+    """The inventory's objects under `prefix`, each with the recid and extension in its name."""
     objects = []
     for row in read_seed(folder, "s3_inventory"):
         key = row["key"]
@@ -227,7 +217,7 @@ def read_batches(folder):
 
 
 def read_nexus_images(folder):
-    """Nexus's images by each of the ways in which a row can be recognised (§6)."""
+    """Nexus's images by each of the ways in which a row can be recognised."""
     by = {"filemaker_id": defaultdict(list), "recid": defaultdict(list), "id": defaultdict(list)}
     by["s3_key"] = defaultdict(list)
     for row in read_seed(folder, "nexus_images"):
@@ -247,7 +237,7 @@ def read_nexus_images(folder):
 def read_batches_to_relink(folder, export, objects, nexus_patients):
     """Batches whose one patient is no longer in Nexus, and whose images all lead to one who is.
 
-    An image leads to a patient where each record that it stands for is already linked, and has that patient alone.
+    An image leads to a patient if each record that it belongs to is already linked, and has that patient alone.
     """
     rows_of = defaultdict(list)
     for row in export:
@@ -306,12 +296,12 @@ def read_batches_to_relink(folder, export, objects, nexus_patients):
 
 
 def expected_marts(folder: Path, settings: dict) -> dict[str, list[tuple]]:
-    """The rows of the marts of §8 that the data folder `folder` should give.
+    """The rows of the marts that the data folder `folder` should give.
 
-    `settings` overrides the dbt vars' defaults (§5) and names `today`, as a date or `YYYY-MM-DD`. Rows are tuples
+    `settings` overrides the dbt vars' defaults, as a date or `YYYY-MM-DD`. Rows are tuples
     of str, int, date and None in the order of `MART_COLUMNS`; only `copy_manifest` is ordered.
     """
-    settings = DEFAULT_SETTINGS | settings
+    settings = DEFAULT_VARS | settings
     today = date.fromisoformat(str(settings["today"]))
     extensions = {extension.translate(A_TO_Z) for extension in settings["image_extensions"]}
 

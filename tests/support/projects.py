@@ -21,12 +21,31 @@ from dbt.cli.main import dbtRunner
 from linkage.paths import PROJECT_ROOT
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
 from sandbox.postgres_server import database_url
+from sandbox.settings import DEFAULT_VARS, DUMP
 
-DUMP = "filemaker-import/images-bulk-dump/"
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 # Dates as month, day, year: 20 of them, so that day and month cannot be swapped.
 DATES = [f"{month}/{month + 12}/{year}" for year in (2016, 2017) for month in range(1, 11)]
+# What nexus_patients.csv may hold that cannot be read, and what is said about it, on either engine.
+MALFORMED = [
+    ("patient_id,filemaker_id\nn-1,SECRET\nn-2\n", "line 3 has 1 fields, not 2"),
+    ('patient_id,filemaker_id\nn-1,"a\nb"\nn-2,SECRET,3,4\n', "line 4 has more than 2 fields"),
+    ('patient_id,filemaker_id\nn-1,"SECRET"x\n', "the quotes in line 2 do not match"),
+    ('patient_id,filemaker_id\nn-0,x\nn-1,"SECRET\n', "the quotes in line 3 do not match"),
+    ("patient_id,filemaker_id\nn-1,SE\rCRET\n", "line 2 ends differently from line 1"),
+    ("patient_id,filemaker_id\r\nn-1,SECRET\n", "line 2 ends differently from line 1"),
+    # dbt itself says while it parses that a smaller file is not UTF-8
+    (b"patient_id,filemaker_id\n" + b"n-1,SECRET\xe9\n" * 100_000, "line 2 is not UTF-8"),
+    ("patient_id,FileMaker\nn-1,SECRET\n", "has no column filemaker_id in line 1"),
+    ("patient_id,filemaker_id,patient_id\nn-1,SECRET,3\n", "names a column twice in line 1"),
+    ("", "has no header in line 1"),
+]
 DBT = Path(sys.executable).with_name("dbt")
+
+
+def given(variables: dict) -> list[str]:
+    """dbt's arguments for these vars and the documented defaults of the others, whatever dbt_project.yml says."""
+    return ["--vars", json.dumps(DEFAULT_VARS | variables)]
 
 
 @dataclass
@@ -61,9 +80,8 @@ class Project:
 
     def dbt(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run dbt as a command; its output is in `stdout`, uncoloured."""
-        variables = ["--vars", json.dumps(self.variables)] if self.variables else []
         return subprocess.run(
-            [DBT, "--no-use-colors", *arguments, *variables],
+            [DBT, "--no-use-colors", *arguments, *given(self.variables)],
             check=False,
             cwd=self.root,
             env=os.environ | self.environment,
@@ -129,7 +147,7 @@ class InProcess:
         self.project = project
         self.said: list[str] = []
         parser = dbtRunner()
-        parsed = self.invoke(parser, ["parse", "--no-partial-parse"])
+        parsed = self.invoke(parser, ["parse", "--no-partial-parse", *given({})])
         assert parsed.success, parsed.exception
         self.manifest = parsed.result
         self.runner = dbtRunner(manifest=parsed.result, callbacks=[self.hear])
@@ -151,7 +169,7 @@ class InProcess:
 
     def __call__(self, *arguments: str, variables: dict | None = None) -> Ended:
         self.said.clear()
-        result = self.invoke(self.runner, [*arguments, "--vars", json.dumps(variables or {})])
+        result = self.invoke(self.runner, [*arguments, *given(variables or {})])
         return Ended(result.success, "\n".join([*self.said, str(result.exception or "")]))
 
 
@@ -170,7 +188,7 @@ def uuid(number: int) -> str:
     return f"{number:08X}-0000-FFFF-9999-0123456789AB"
 
 
-def write_clinic(folder: Path, dates: list[str], prefix: str = "filemaker-import/images-bulk-dump/") -> None:
+def write_clinic(folder: Path, dates: list[str], prefix: str = DUMP) -> None:
     """Write a data folder with one linkable image per date, of one patient."""
     make_missing_seeds(folder)
     write_seed(

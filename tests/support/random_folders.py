@@ -16,7 +16,8 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from linkage.seeds import SEED_COLUMNS
-from tests.support.oracle import DEFAULT_SETTINGS, NAMESPACE
+from sandbox.settings import DEFAULT_VARS
+from tests.support.oracle import NAMESPACE
 
 
 class SeedFile(NamedTuple):
@@ -40,7 +41,7 @@ class Folder(NamedTuple):
 # --- Values --------------------------------------------------------------------------------------------------------
 
 WHITE_SPACE = (" ", "\n", "\t", "\v", "\f", "\r", "\u00a0", "\n ", " \u00a0\n", "\r\n")
-# Around a value these are part of it: the contract's white space is seven characters.
+# Around a value these are part of it: white space is seven characters and no others.
 NO_WHITE_SPACE = ("\u2003", "\u200b", "\ufeff", "\u0085")
 TEXTS = (
     "?", "NULL", "null", "NaN", "None", "\\N", "''", '"', ",", "a,b", 'say "so"', "two\nlines", "Füße 足 🦶", "{recid}",
@@ -159,7 +160,7 @@ def date_text(below, day, order):
 
 
 def name_based_id(name):
-    """An id of §6."""
+    """The id for a name."""
     return str(uuid.uuid3(NAMESPACE, name))
 
 
@@ -168,7 +169,7 @@ def name_based_id(name):
 
 def make_settings(below):
     """The dbt vars, each at its default or at another value."""
-    settings = dict(DEFAULT_SETTINGS)
+    settings = dict(DEFAULT_VARS)
     settings["today"] = pick(below, ("2026-01-01", "2017-12-31", "2016-11-05", "9999-12-31"))
     settings["filemaker_date_order"] = pick(below, ("mdy", "mdy", "dmy", "ymd"))
     if once_in(below, 2):
@@ -511,7 +512,7 @@ def numbers_below(count):
 
 @st.composite
 def data_folders(draw: st.DrawFn, rows: int = 24) -> Folder:
-    """Folders of up to `rows` export rows, in which every reason of §7 comes up."""
+    """Folders of up to `rows` export rows, in which every reason comes up."""
     few, more = st.integers(0, 3), st.integers(8, rows)
     return make_folder(
         lambda count: draw(numbers_below(count)), draw(st.one_of(few, more, more, more, more, more, more))

@@ -14,8 +14,9 @@ import duckdb
 import yaml
 from psycopg.types.json import Jsonb
 
-from linkage.duckdb_files import PROVED, literal
 from linkage.paths import PROJECT_ROOT
+from linkage.seeds import literal
+from linkage.warehouse.mark import PROVED
 from tests.support import projects
 from tests.support.applications import PATIENT_TABLES, insert_row
 

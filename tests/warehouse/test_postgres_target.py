@@ -13,17 +13,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-import convert_fm_tab_to_csv
 import write_manifest
-from linkage.duckdb_files import PROVED
 from linkage.files import csv_line
 from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
 from linkage.seeds import SEED_COLUMNS
-from sandbox.clinic import EXPORT_NAME, make_clinic, write_records
+from linkage.warehouse.mark import PROVED
 from sandbox.postgres_server import database_url
+from sandbox.settings import DUMP
 from tests.support.projects import (
     DATES,
-    DUMP,
+    MALFORMED,
     NO_UNIT_TESTS,
     InProcess,
     PostgresProject,
@@ -34,8 +33,6 @@ from tests.support.projects import (
     write_clinic,
     write_seed,
 )
-
-TODAY = {"today": "2026-01-10"}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +91,7 @@ def records_of(manifest: Path) -> list[list[str]]:
 def check_equal(dbt: InProcess, duckdb: InProcess, write) -> None:
     """Build the data folder on both and compare every table and view, and the manifest."""
     for each in (dbt, duckdb):
-        ended = each("build", *NO_UNIT_TESTS, variables=TODAY)
+        ended = each("build", *NO_UNIT_TESTS)
         assert ended.success, ended.text
     tables = [node.name for node in dbt.manifest.nodes.values() if node.resource_type in ("seed", "model")]
     assert len(tables) > 25
@@ -108,23 +105,6 @@ def check_equal(dbt: InProcess, duckdb: InProcess, write) -> None:
 def test_the_sample_gives_on_postgres_what_it_gives_on_duckdb(dbt, duckdb, write):
     shutil.copytree(SAMPLE_FOLDER, dbt.project.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
     check_equal(dbt, duckdb, write)
-
-
-def test_the_synthetic_clinic_gives_on_postgres_what_it_gives_on_duckdb(dbt, duckdb, write, run_here):
-    data, clinic = dbt.project.data, make_clinic()
-    write_records(clinic, data)
-    converted = run_here(convert_fm_tab_to_csv.main, data / EXPORT_NAME, environment={"LINKAGE_DATA": str(data)})
-    assert converted.returncode == 0, converted.stderr
-    write_seed(
-        data,
-        "s3_inventory",
-        [
-            {"bucket": "clinic", "key": stored.key, "size": 0 if stored.empty else 1_000 + n, "etag": f"{n:032x}"}
-            for n, stored in enumerate(clinic.objects)
-        ],
-    )
-    check_equal(dbt, duckdb, write)
-    assert dbt.project.query("select count(*) from image")[0][0] > 5_000
 
 
 def test_values_come_out_as_on_duckdb_whatever_they_are(dbt, duckdb, write):
@@ -187,27 +167,16 @@ def test_every_dbt_command_on_postgres_leaves_every_input_as_it_was(dbt):
         assert hashes(dbt.project.data) == before, command
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("patient_id,filemaker_id\nn-1,SECRET\nn-2\n", "line 3 has 1 fields, not 2"),
-        ('patient_id,filemaker_id\nn-1,"a\nb"\nn-2,SECRET,3\n', "line 4 has 3 fields, not 2"),
-        ('patient_id,filemaker_id\nn-1,"SECRET"x\n', "the quotes in line 2 do not match"),
-        ('patient_id,filemaker_id\nn-1,SEC"RET\n', "the quotes in line 2 do not match"),
-        ('patient_id,filemaker_id\nn-0,x\nn-1,"SECRET\n', "the quotes in line 3 do not match"),
-        ("patient_id,filemaker_id\nn-1,SE\rCRET\n", "line 2 ends otherwise than line 1"),
-        ("patient_id,filemaker_id\r\nn-1,SECRET\n", "line 2 ends otherwise than line 1"),
-        ("patient_id,filemaker_id\nn-1,SECRET\n\\.\nn-2,\n", "line 3 has 1 fields, not 2"),
-        ("patient_id,filemaker_id\nn-0,x\nn-1,SECRET\0\n", "line 3 has a NUL byte"),
-        # of a smaller file dbt itself says while it parses that it is not UTF-8
-        (b"patient_id,filemaker_id\n" + b"n-1,SECRET\xe9\n" * 100_000, "line 2 is not UTF-8"),
-        (b"patient_id,filemaker_id\n" + b"n-1,SECRET\xed\xa0\x80\n" * 100_000, "line 2 is not UTF-8"),
-        ("patient_id,FileMaker\nn-1,SECRET\n", "has no column filemaker_id in line 1"),
-        ("patient_id,filemaker_id,patient_id\nn-1,SECRET,3\n", "names a column twice in line 1"),
-        ("", "has no header in line 1"),
-    ],
-    ids=range(14),
-)
+MALFORMED_FOR_POSTGRES = [
+    *MALFORMED,
+    ('patient_id,filemaker_id\nn-1,SEC"RET\n', "the quotes in line 2 do not match"),
+    ("patient_id,filemaker_id\nn-1,SECRET\n\\.\nn-2,\n", "line 3 has 1 fields, not 2"),
+    ("patient_id,filemaker_id\nn-0,x\nn-1,SECRET\0\n", "line 3 has a NUL byte"),
+    (b"patient_id,filemaker_id\n" + b"n-1,SECRET\xed\xa0\x80\n" * 100_000, "line 2 is not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("text", "complaint"), MALFORMED_FOR_POSTGRES, ids=range(len(MALFORMED_FOR_POSTGRES)))
 def test_a_malformed_seed_is_refused_on_postgres_with_its_line_and_without_its_values(dbt, text, complaint):
     path = dbt.project.data / "nexus_patients.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -281,7 +250,7 @@ def test_only_a_whole_build_that_passed_gives_a_manifest(dbt, write):
         return ended.returncode == 2
 
     def pass_again() -> None:
-        assert dbt("run-operation", "mark_manifest", "--args", f"{{mark: {PROVED}}}").success
+        assert dbt("run-operation", "mark_build", "--args", f"{{mark: {PROVED}}}").success
 
     # parts of a build say nothing, but for one that makes the table anew
     assert dbt("test", "--select", "conservation").success

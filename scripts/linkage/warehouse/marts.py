@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import duckdb
 
-from linkage.duckdb_files import literal, load_seed, proved_schema
 from linkage.errors import UnusableInput
-from linkage.seeds import SEED_COLUMNS, newest_copy_results
+from linkage.seeds import SEED_COLUMNS, literal, load_seed, newest_copy_results
+from linkage.warehouse.mark import proved_schema
 
 FETCHED = 10_000  # rows at a time
 # What DuckDB may use before it spills to disk: with one thread enough for millions of rows.
@@ -92,14 +92,11 @@ def find_verified_images(warehouse: duckdb.DuckDBPyConnection, results: Path) ->
     """Make the temporary table verified_image: the linked images whose copy the file of results says is verified."""
     if not results.is_file():
         raise UnusableInput(f"{results} is missing: set LINKAGE_DATA to the data folder, or copy first")
-    problem = load_seed(warehouse, str(results), "memory.copy_results", list(SEED_COLUMNS["copy_results"]))
+    columns = list(SEED_COLUMNS["copy_results"])
+    problem = load_seed(warehouse, results, "memory.copy_results", columns, record_number=True)
     if problem:
         raise UnusableInput(problem)
-    # load_seed keeps the order of the lines
-    warehouse.execute(
-        "create temporary view numbered_result as select *, rowid as record_number from memory.copy_results"
-    )
-    warehouse.execute(VERIFIED.format(newest=newest_copy_results("numbered_result")))
+    warehouse.execute(VERIFIED.format(newest=newest_copy_results("memory.copy_results")))
 
 
 def read_publishable(warehouse: duckdb.DuckDBPyConnection, kind: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
--- One row per object of the dump that no image stands for, with its reason.
+-- One row per object of the dump that no image is linked to, with its reason.
 
 with outcomes as (
 

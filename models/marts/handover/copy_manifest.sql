@@ -1,5 +1,5 @@
--- One row per object to copy, in the order of patient, date and record; objects
--- of unknown patients, where the policy asks for them, come last.
+-- One row per object to copy, in the order of patient, date and record. Objects
+-- of patients not found in Nexus come last, if unlinked_policy asks for them.
 
 with outcomes as (
 

@@ -1,4 +1,4 @@
--- One row per batch with a linked image: one patient, one day.
+-- One row per batch that has a linked image: one patient, one day.
 
 with images as (
 
@@ -6,8 +6,8 @@ with images as (
 
 ),
 
--- grouped by all that a batch is: an id that stood for two patients or days
--- would show as two rows, and fail the test that ids are unique
+-- grouped by everything that defines a batch: an id shared by two patients or
+-- days would give two rows, and fail the test that ids are unique
 batches as (
 
     select

@@ -1,5 +1,5 @@
 -- One row per batch in Nexus whose patient is no longer there, and whose images
--- all lead to one patient who is: patients who were imported into Nexus anew,
+-- all lead to one patient who is: patients who were imported into Nexus again,
 -- under new ids. publish_to_nexus.py --relink gives the batches their patient.
 
 with batches as (
@@ -32,8 +32,8 @@ images_of_records as (
 
 ),
 
--- rows whose image Nexus holds, and whose FileMaker patient is just one of
--- Nexus's patients now
+-- rows whose image Nexus holds, and whose FileMaker patient is now exactly one
+-- of Nexus's patients
 records as (
 
     select
@@ -62,7 +62,7 @@ left_batches as (
 
 ),
 
--- an image leads to a patient where every record that it stands for does
+-- an image leads to a patient if every record that it belongs to does
 patients_of_images as (
 
     select

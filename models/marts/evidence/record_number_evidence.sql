@@ -1,54 +1,59 @@
--- One row: whether record numbers and objects belong together. A picture keeps
+-- One row: whether record numbers and objects belong together. An image keeps
 -- its extension on the way to the dump, so the extensions in the export's file
--- names tell; those other than the commonest one, which agrees by chance.
-{%- set same_type -%}
-case extension when 'jpeg' then 'jpg' when 'tiff' then 'tif' else extension end
-{%- endset %}
+-- names are evidence: all but the commonest one, which agrees by chance.
 
-with export_rows as (
+with file_names as (
 
-    select recid, file_name_extension as extension
-    from {{ ref('stg_filemaker_images') }}
+    select
+        recid,
+        {{ file_type('file_name_extension') }} as extension,
+        {{ file_type(lower_ascii('extension')) }} as object_extension,
+        recid_row_count = 1 and object_count = 1 as is_pair
+    from {{ ref('int_image_candidates') }}
     where recid is not null and file_name_extension is not null
 
 ),
 
 objects as (
 
-    select recid, {{ lower_ascii('extension') }} as extension
+    select recid, {{ file_type(lower_ascii('extension')) }} as extension
     from {{ ref('stg_s3_objects') }}
     where recid is not null
 
 ),
 
-file_names as (
+-- one row and one object, as for nearly every record: nothing to look up
+compared_pairs as (
 
-    select recid, {{ same_type }} as extension
-    from export_rows
+    select
+        extension,
+        case when object_extension = extension then 1 else 0 end as agreeing
+    from file_names
+    where is_pair
 
 ),
 
-object_types as (
+compared_others as (
 
-    select recid, {{ same_type }} as extension
-    from objects
+    select
+        file_names.extension,
+        max(
+            case when objects.extension = file_names.extension then 1 else 0 end
+        ) as agreeing
+    from file_names
+    inner join objects on objects.recid = file_names.recid
+    where not file_names.is_pair
+    group by file_names.recid, file_names.extension
 
 ),
 
 compared as (
 
-    select
-        file_names.recid,
-        file_names.extension,
-        max(
-            case
-                when object_types.extension = file_names.extension then 1
-                else 0
-            end
-        ) as agreeing
-    from file_names
-    inner join object_types on object_types.recid = file_names.recid
-    group by file_names.recid, file_names.extension
+    select * from compared_pairs
+
+    union all
+
+    select * from compared_others
 
 ),
 

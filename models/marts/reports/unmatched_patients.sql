@@ -1,5 +1,5 @@
--- One row per FileMaker patient whom Nexus does not know, with what waits for
--- them.
+-- One row per FileMaker patient who was not found in Nexus, with the images that
+-- wait for them.
 
 with outcomes as (
 

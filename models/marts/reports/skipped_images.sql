@@ -1,4 +1,4 @@
--- One row per skipped export row, with its reason.
+-- One row per skipped row of the export, with its reason.
 
 with outcomes as (
 
@@ -22,7 +22,8 @@ final as (
                 then cast(filemaker_id_row_count as varchar)
                 || ' rows have this image id'
             when 'invalid_date'
-                then 'no date in the order {{ var("filemaker_date_order") }}'
+                then 'not a date in the order '
+                || '{{ var("filemaker_date_order") }}'
             when 'future_date'
                 then {{ iso_date_text('filemaker_date') }}
                 || ' is after ' || {{ iso_date_text(today()) }}

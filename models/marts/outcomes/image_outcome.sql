@@ -1,5 +1,5 @@
--- One row per row of FileMaker's export, with its one outcome. This is the one
--- place where an outcome is decided: every report selects from it.
+-- One row per row of FileMaker's export, with its one outcome. Outcomes are
+-- decided here and nowhere else: every report selects from this model.
 
 with candidates as (
 
@@ -7,7 +7,32 @@ with candidates as (
 
 ),
 
--- the first reason that applies, in the order of the contract
+-- the name of a record's one object is its number and its extension, which is
+-- how staging recognised it
+located as (
+
+    select
+        *,
+        case
+            when object_count = 1
+                then cast(recid as varchar) || '.' || extension
+        end as original_filename,
+        case
+            when batch_id is not null and object_count = 1
+                then {{ destination_key({
+                    'patient_id': 'patient_id',
+                    'batch_id': 'batch_id',
+                    'recid': 'cast(recid as varchar)',
+                    'extension': 'extension',
+                    'captured_date': iso_date_text('filemaker_date'),
+                    'filemaker_id': "coalesce(filemaker_id, '')",
+                }) }}
+        end as destination_key
+    from candidates
+
+),
+
+-- the first reason that applies, in the order of docs/reasons.md
 decided as (
 
     select
@@ -35,7 +60,7 @@ decided as (
             when source_size = 0 then 'empty_object'
             else 'linked'
         end as decision
-    from candidates
+    from located
 
 ),
 
@@ -75,14 +100,15 @@ final as (
         date_text as "date",
         filemaker_date,
         type_text as "type",
-        category,
+        {{ trimmed('type_text') }} as category,
         filemaker_id,
         recid_row_count,
         filemaker_id_row_count,
         patient_count,
         object_count,
         source_bucket,
-        source_key,
+        {{ text_literal(var('source_prefix')) }} || original_filename
+            as source_key,
         source_etag,
         source_size,
         original_filename,

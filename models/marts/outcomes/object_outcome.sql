@@ -6,12 +6,25 @@ with objects as (
 
 ),
 
--- rows that share a record number share its outcome
+image_outcomes as (
+
+    select * from {{ ref('image_outcome') }}
+
+),
+
+-- rows that share a record number share its outcome; there are few of them, so
+-- that only they are made distinct
 records as (
 
+    select recid_number, outcome, reason
+    from image_outcomes
+    where recid_row_count = 1
+
+    union all
+
     select distinct recid_number, outcome, reason
-    from {{ ref('image_outcome') }}
-    where recid_number is not null
+    from image_outcomes
+    where recid_row_count > 1
 
 ),
 

@@ -46,7 +46,7 @@ objects_by_outcome as (
 
 ),
 
--- every figure is a sum; where there is nothing to add up it is zero
+-- every figure is a sum, which is zero if there is nothing to add up
 figures as (
 
     select

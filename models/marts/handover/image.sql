@@ -1,4 +1,4 @@
--- One row per linked export row: the picture as Nexus will know it.
+-- One row per linked row of the export: the image as Nexus will hold it.
 
 with outcomes as (
 

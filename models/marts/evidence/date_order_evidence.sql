@@ -1,11 +1,11 @@
--- One row per order that the export's dates could be in, with what speaks
--- against it. Records are created one after the other, so dates do not go back
--- as record numbers rise.
+-- One row per order in which the export's dates might have been written, with
+-- what speaks against it. Records are created one after the other, so dates do
+-- not go back as record numbers rise.
 {%- set configured = var('filemaker_date_order') %}
 
 with export_rows as (
 
-    select * from {{ ref('stg_filemaker_images') }} where has_date
+    select * from {{ ref('int_image_candidates') }} where has_date
 
 ),
 
@@ -27,7 +27,7 @@ readings as (
     {% endfor %}
 ),
 
--- rows that share a record number are taken in the order of their dates
+-- rows that share a record number count in the order of their dates
 readable as (
 
     select

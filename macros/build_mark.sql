@@ -1,0 +1,37 @@
+{# The mark of a build that passed is a comment on the mart build_settings. It
+   is set after a whole build in which every node passed, and removed before any
+   run that makes something that is handed over. publish_to_nexus.py and
+   write_manifest.py look for it (scripts/linkage/warehouse/mark.py). #}
+
+{# Set the mark, or remove it where `mark` is none, if the mart exists. #}
+{% macro mark_build(mark) %}
+    {% set mart = graph.nodes['model.image_linkage.build_settings'] %}
+    {% if adapter.get_relation(mart.database, mart.schema, mart.alias) %}
+        {% call statement('mark_build') %}
+            comment on table {{ mart.relation_name }}
+            is {{ text_literal(mark) if mark else 'null' }}
+        {% endcall %}
+        {% do adapter.commit() %}
+    {% endif %}
+{% endmacro %}
+
+{# Whether any of these nodes is a table or view that an exposure depends on:
+   copying and publishing are exposures (models/exposures.yml). #}
+{% macro makes_what_is_handed_over(unique_ids) %}
+    {% set behind = [] %}
+    {% for exposure in graph.exposures.values() %}
+        {% do behind.extend(exposure.depends_on.nodes) %}
+    {% endfor %}
+    {# the list grows while it is walked through #}
+    {% for unique_id in behind %}
+        {% if unique_id in unique_ids %}
+            {{ return(true) }}
+        {% endif %}
+        {% for parent in graph.nodes[unique_id].depends_on.nodes %}
+            {% if parent not in behind %}
+                {% do behind.append(parent) %}
+            {% endif %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(false) }}
+{% endmacro %}
