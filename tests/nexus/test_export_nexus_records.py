@@ -56,7 +56,7 @@ def add_image(url, site, place, batch, filemaker_id, key):
 
 
 def fill(url, site):
-    """Two patients, of whom one has a batch with an image."""
+    """Insert two patients; the first has a batch with an image."""
     add_patients(url, site, [f"FileMaker ID: {A}", ""])
     add_batch(url, site, 10, 1)
     add_image(url, site, 20, 10, B if site == "plan" else 228, "a/1.jpg")

@@ -105,7 +105,7 @@ class Clinic:
         return self.table("batches")[batch][PATIENT_COLUMNS[self.site]]
 
     def lose_patient(self, number):
-        """Remove a patient to whom batches belong, as importing patients again does."""
+        """Remove a patient who has batches, as importing patients again does."""
         if self.site == "plan":
             for (constraint,) in self.execute(
                 "select conname from pg_constraint where conrelid = 'images_imagebatch'::regclass and contype = 'f'"

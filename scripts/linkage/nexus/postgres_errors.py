@@ -7,7 +7,7 @@ import psycopg
 
 from linkage.errors import UnusableInput
 
-# By SQLSTATE; the longest prefix that fits counts. `{said}` is the server's own message, used only where it can name
+# By SQLSTATE; the longest prefix that fits counts. `{said}` is the server's own message, used only if it can name
 # nothing but a table, a column or a role: messages of other errors may contain values of a row.
 SENTENCES = {
     "08": "the connection to {what} was lost; run again once it answers",

@@ -11,7 +11,7 @@ from linkage.nexus.tables import Nexus
 def relink(nexus: Nexus) -> tuple[int, list[Finding]]:
     """Give the staged batches their new patients if all of them are still as they were exported.
 
-    Returns the number of batches changed, and the batches because of which none is.
+    Returns the number of batches changed, and the batches that prevent any change.
     A batch that already has its new patient is neither.
     """
     findings = find_changed_batches(nexus)
