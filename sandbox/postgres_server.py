@@ -20,14 +20,14 @@ from sandbox.s3_server import STARTS, STOP_SECONDS, die_with_parent, free_ports
 
 READY_SECONDS = 30
 SUPERUSER = "nexus"
-# It holds invented records and is thrown away: nothing of it must survive a power cut.
+# It holds invented records and is temporary: nothing needs to survive a power cut.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
-    "timezone": "Australia/Sydney",  # no test shall pass because the server happens to be in UTC
+    "timezone": "Australia/Sydney",  # so that no test passes because the server happens to be in UTC
     "max_connections": "50",
 }
 
@@ -37,10 +37,10 @@ def postgres_server() -> Iterator[str]:
     """Run PostgreSQL on a free port of 127.0.0.1, in a temporary folder; yields its superuser's URL.
 
     `database_url` turns the URL into that of another database or user. The
-    password is new each time. The server and its folder are gone when the
-    context has ended.
+    password is new each time. At the end of the context the server and its
+    folder are removed.
 
-    Raises RuntimeError with the last line of its log where it does not start.
+    Raises RuntimeError with the last line of its log if it does not start.
     """
     with tempfile.TemporaryDirectory(prefix="image-linkage-postgres-") as name:
         folder = Path(name)
@@ -79,7 +79,7 @@ def find_programs(folder: Path, readable_by_all: bool) -> Path:
 
 
 def make_cluster(programs: Path, folder: Path, password: str, run_as: dict) -> None:
-    """Make an empty cluster in `folder/cluster`, whose superuser has this password; nobody gets in without."""
+    """Make an empty cluster in `folder/cluster`, whose superuser has this password; every connection needs one."""
     secret = folder / "password"
     secret.write_text(password, encoding="ascii")
     if run_as:
@@ -111,7 +111,7 @@ def make_cluster(programs: Path, folder: Path, password: str, run_as: dict) -> N
 
 @contextlib.contextmanager
 def postgres(programs: Path, folder: Path, port: int, run_as: dict) -> Iterator[subprocess.Popen[bytes]]:
-    """The server's process; ended with the context, whatever happens in it."""
+    """The server's process, which ends with the context."""
     settings = [f"--{name}={value}" for name, value in {**SETTINGS, "port": str(port)}.items()]
     with (folder / "postgres.log").open("ab") as log:
         process = subprocess.Popen(
@@ -136,7 +136,7 @@ def postgres(programs: Path, folder: Path, port: int, run_as: dict) -> Iterator[
 
 
 def answers(process: subprocess.Popen[bytes], url: str) -> bool:
-    """Wait until the server lets its superuser in; False where it has ended or does not."""
+    """Wait until the superuser can connect; False if the server has ended, or does not answer in time."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -154,7 +154,7 @@ def last_line(log: Path) -> str:
 
 
 def database_url(url: str, database: str, user: str | None = None, password: str | None = None) -> str:
-    """`url` with another database, and another user where one is given."""
+    """`url` with another database, and another user if one is given."""
     scheme, _, rest = url.partition("://")
     credentials, _, address = rest.rpartition("@")
     if user is not None:

@@ -1,6 +1,6 @@
-"""Write manifest.csv (§8) of the models on PostgreSQL, where the last whole dbt build passed.
+"""Write manifest.csv from the models on PostgreSQL, if the last whole dbt build passed.
 
-The database is that of libpq's own variables: PGHOST, PGUSER, PGPASSWORD and so on.
+The database is the one that libpq's own variables name: PGHOST, PGUSER, PGPASSWORD and so on.
 """
 
 import argparse
@@ -20,11 +20,11 @@ CONNECT_SECONDS = 10
 
 
 def main() -> None:
-    """Write the manifest, or take an older one away: nothing is copied from a mapping that failed its own tests."""
+    """Write the manifest, or remove an older one: nothing is copied from a mapping that failed its own tests."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     schema = os.environ.get("LINKAGE_SCHEMA", "image_linkage")
     parser.add_argument(
-        "--schema", default=schema, help="where the models live; default: LINKAGE_SCHEMA, or %(default)s"
+        "--schema", default=schema, help="the schema of the models; default: LINKAGE_SCHEMA, or %(default)s"
     )
     schema = parser.parse_args().schema
     table = sql.Identifier(schema, "copy_manifest")
@@ -39,7 +39,7 @@ def main() -> None:
         if not has_passed(connection, sql.Identifier(schema, MARKED_MART)):
             path.unlink(missing_ok=True)
             raise UnusableInput(
-                f"no {path.name}: the last dbt build --target postgres did not pass as a whole; run it, then this again"
+                f"no {path.name}: the last `dbt build --target postgres` did not pass as a whole; run both again"
             )
         columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
         query = sql.SQL("copy (select {} from {} order by ctid) to stdout").format(columns, table)
@@ -52,10 +52,7 @@ def main() -> None:
 
 
 def has_passed(connection: psycopg.Connection, table: sql.Identifier) -> bool:
-    """Whether `table` exists and has the mark of a build that passed (linkage.warehouse.mark).
-
-    It is locked from now on, so that no build starts before the manifest is written.
-    """
+    """Whether `table` exists and has the mark of a build that passed; from now on it is locked."""
     name = table.as_string(connection)
     if connection.execute("select to_regclass(%s)", [name]).fetchone() == (None,):
         return False

@@ -1,16 +1,22 @@
-"""Files appear whole, all of them together, or not at all."""
+"""Files appear whole or not at all, and what a killed run leaves behind is removed by the next."""
 
 import csv
+import errno
+import fcntl
 import io
+import os
 import resource
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from linkage.errors import UnusableInput
-from linkage.files import csv_line, write_atomically, write_together
+from linkage.files import create_file, csv_line, write_atomically, write_whole
+from linkage.paths import PROJECT_ROOT
 
 
 @pytest.fixture
@@ -34,19 +40,30 @@ NEW = {"a": "new a", "b": "new b", "c": "new c"}
 
 
 def write_all(paths):
-    with write_together(paths) as files:
+    with write_whole(paths) as files:
         for path, file in zip(paths, files, strict=True):
             file.write(f"new {path.name}")
 
 
-def test_all_files_are_replaced_and_their_owners_alone(paths):
+def test_all_files_are_replaced_and_private(paths):
     write_all(paths)
     assert contents(paths) == NEW
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
 
 
-def test_until_the_last_is_whole_every_path_holds_what_it_held(paths):
-    with write_together(paths) as files:
+def test_a_file_system_without_hard_links_and_locks_will_do(paths, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write_all(paths)
+    create_file(paths[0].with_name("d"), "new d")
+    assert contents(paths) == NEW | {"d": "new d"}
+
+
+def test_until_the_last_is_whole_every_path_keeps_its_old_contents(paths):
+    with write_whole(paths) as files:
         for file in files:
             file.write("new")
             file.flush()
@@ -55,15 +72,15 @@ def test_until_the_last_is_whole_every_path_holds_what_it_held(paths):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UnusableInput])
 def test_after_an_exception_everything_is_as_it_was(paths, error):
-    with pytest.raises(error), write_together(paths) as files:
+    with pytest.raises(error), write_whole(paths) as files:
         for file in files:
             file.write("new")
         raise error
     assert contents(paths) == OLD
 
 
-@pytest.mark.parametrize("folder", [0, 1, 2])
-def test_where_one_path_is_a_folder_no_file_is_written(paths, folder):
+@pytest.mark.parametrize("folder", [0, 2])
+def test_if_one_path_is_a_folder_no_file_is_written(paths, folder):
     paths[folder].unlink(missing_ok=True)
     paths[folder].mkdir()
     with pytest.raises(UnusableInput, match="it is a folder; name a file in it"):
@@ -72,13 +89,13 @@ def test_where_one_path_is_a_folder_no_file_is_written(paths, folder):
     assert contents(paths) == {name: text for name, text in OLD.items() if name != paths[folder].name}
 
 
-def test_where_one_folder_is_missing_no_file_is_written(paths, tmp_path):
+def test_if_one_folder_is_missing_no_file_is_written(paths, tmp_path):
     with pytest.raises(UnusableInput, match="No such file or directory"):
         write_all([*paths, tmp_path / "nowhere" / "d"])
     assert contents(paths) == OLD
 
 
-def test_where_one_folder_cannot_be_written_to_no_file_is_written(paths, monkeypatch):
+def test_if_one_folder_cannot_be_written_to_no_file_is_written(paths, monkeypatch):
     make = tempfile.mkstemp
 
     def refuse_the_second(prefix, **rest):
@@ -92,19 +109,78 @@ def test_where_one_folder_cannot_be_written_to_no_file_is_written(paths, monkeyp
     assert contents(paths) == OLD
 
 
-@pytest.mark.parametrize("refused", "abc")
-def test_where_one_name_cannot_be_taken_none_is(paths, monkeypatch, refused):
+@pytest.mark.parametrize(("refused", "said"), [("a", "replace it$"), ("c", "replace it, and run again: a, b already")])
+def test_a_file_that_cannot_be_replaced_is_named_with_those_that_already_are(paths, monkeypatch, refused, said):
     replace = Path.replace
 
     def refuse(path, target):
-        if Path(target).name == refused and path.name.startswith(f".{refused}."):
+        if Path(target).name == refused:
             raise PermissionError(1, "Operation not permitted")
         return replace(path, target)
 
-    monkeypatch.setattr(Path, "replace", refuse)  # as with a file that somebody else made immutable
-    with pytest.raises(UnusableInput, match=f"cannot write .*/{refused}: Operation not permitted"):
+    monkeypatch.setattr(Path, "replace", refuse)  # as for a file that somebody has made immutable
+    with pytest.raises(UnusableInput, match=f"cannot write .*/{refused}: Operation not permitted; .*{said}"):
         write_all(paths)
-    assert contents(paths) == OLD
+    assert contents(paths) == (OLD if refused == "a" else {"a": "new a", "b": "new b"})
+    monkeypatch.undo()
+    write_all(paths)
+    assert contents(paths) == NEW
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from linkage.files import write_atomically
+with write_atomically(Path(sys.argv[1])) as file:
+    file.write("half")
+    print(flush=True)
+    input()
+"""
+
+
+def other_run(path):
+    """A process that is in the middle of writing to `path`."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", WRITER, path],
+        env=os.environ | {"PYTHONPATH": str(PROJECT_ROOT / "scripts")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout.readline() == "\n"
+    return run
+
+
+def test_the_next_run_removes_what_a_killed_one_left_and_no_other_file(paths):
+    path, other, _ = paths
+    others = {".a.12345678.old", ".a.csv.swp", ".a.part", ".b.12345678.part"}
+    for name in others:
+        path.with_name(name).touch()
+    with other_run(path) as run:
+        run.kill()
+    assert len(contents(paths)) == len({*OLD, *others}) + 1
+    write_all([path])
+    assert contents(paths).keys() == {*OLD, *others}
+    write_all([other])
+    assert contents(paths).keys() == {*OLD, *others} - {".b.12345678.part"}
+
+
+def test_the_temporary_file_of_a_run_that_is_alive_is_left_to_it(paths):
+    with other_run(paths[0]) as run:
+        write_all(paths[:1])
+        assert contents(paths)["a"] == "new a"
+        run.communicate("\n")
+    assert run.returncode == 0
+    assert contents(paths) == OLD | {"a": "half"}
+
+
+def test_a_file_is_created_only_if_there_is_none(paths):
+    for path in paths:
+        create_file(path, f"new {path.name}")
+    assert contents(paths) == OLD | {"c": "new c"}
+    assert stat.S_IMODE(paths[2].stat().st_mode) == 0o600
+    with pytest.raises(UnusableInput, match=r"cannot write .*: Not a directory"):
+        create_file(paths[0] / "d", "")
 
 
 @pytest.mark.parametrize("characters", [5_000, 500_000])
@@ -112,7 +188,7 @@ def test_a_disk_that_fills_up_leaves_everything_as_it_was(paths, characters):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
     try:
-        with pytest.raises(UnusableInput, match="make room and run again"), write_together(paths) as files:
+        with pytest.raises(UnusableInput, match="make room and run again"), write_whole(paths) as files:
             for file in files:
                 file.write("x" * characters)
     finally:

@@ -1,4 +1,4 @@
-"""Two small Django projects that stand for Nexus, `plan` and `generic`; each runs in a process of its own."""
+"""Two small Django projects that stand in for Nexus, `plan` and `generic`; each runs in a process of its own."""
 
 import json
 import os
@@ -13,7 +13,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 def migrate(url: str, site: str) -> None:
     """Run the migrations of `site` (`plan` or `generic`) in the database that `url` names.
 
-    Raises CalledProcessError where they fail; what Django says about it stands on stderr.
+    Raises CalledProcessError if they fail; Django's message is on stderr.
     """
     run(url, site, "-m", "django", "migrate", "--verbosity=0")
 
@@ -21,14 +21,14 @@ def migrate(url: str, site: str) -> None:
 def ask(url: str, site: str, code: str) -> Any:
     """The JSON that `code`, whole lines of Python, prints in a process where `site` is set up on this database.
 
-    Raises CalledProcessError where the code fails; its traceback stands on stderr.
+    Raises CalledProcessError if the code fails; its traceback is on stderr.
     """
-    # By way of stdin: arguments can be read by every user of the machine.
+    # On stdin, because every user of the machine can read a process's arguments.
     return json.loads(run(url, site, "-", code=f"import django\ndjango.setup()\n{code}"))
 
 
 def run(url: str, site: str, *arguments: str, code: str = "") -> str:
-    """What Python, called with these arguments and with `code` as its input, prints."""
+    """The output of Python, called with these arguments and with `code` as its input."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": f"sandbox.nexus.{site}.settings",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linkage.errors import UnusableInput
-from linkage.files import csv_line, write_atomically
+from linkage.files import create_file, csv_line
 from linkage.paths import PROJECT_ROOT, data_folder, outside_sample
 
 if TYPE_CHECKING:
@@ -59,14 +59,7 @@ def make_missing_seeds(folder: Path) -> None:
     except OSError as error:
         raise UnusableInput(f"cannot make the data folder {folder}: {error.strerror}; set LINKAGE_DATA") from None
     for seed, columns in SEED_COLUMNS.items():
-        path = folder / f"{seed}.csv"
-        if not path.exists():
-            whole = folder / f".{seed}.{os.getpid()}"
-            with write_atomically(whole) as file:
-                file.write(csv_line(columns))
-            with suppress(FileExistsError):  # another script has just made it, and may already have filled it
-                path.hardlink_to(whole)
-            whole.unlink()
+        create_file(folder / f"{seed}.csv", csv_line(columns))
 
 
 # How DuckDB reads a seed: every column text, nothing guessed.

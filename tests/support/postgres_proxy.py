@@ -7,15 +7,15 @@ from contextlib import contextmanager, suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
-# What becomes of a message: None, it is passed on; else the connection ends, without an answer to it.
+# What becomes of a message: None, it is passed on; otherwise the connection ends without an answer to it.
 DROPPED, LOST_ANSWER = "dropped", "passed on, its answer is lost"
 
 
 class PostgresProxy(ThreadingTCPServer):
-    """Calls `listen` with each message of a client before it is passed on, and does with it what that returns.
+    """Calls `listen` with each message of a client before passing it on; the return value decides what happens to it.
 
     A message is its type and content, such as `QCOMMIT`; the first, which has no
-    type, is passed on unheard. `url` leads to the server's database by way of the proxy.
+    type, is passed on without a call. `url` leads through the proxy to the database.
     """
 
     daemon_threads = True
@@ -43,7 +43,7 @@ class Handler(StreamRequestHandler):
             answers.join()
 
     def pass_messages_on(self, onward: socket.socket) -> None:
-        """Until the client ends, or a fault ends it."""
+        """Pass messages on until the client ends the connection, or a fault does."""
         fault, first = None, True
         while not fault and (head := self.rfile.read(4 if first else 5)):
             message = head + self.rfile.read(int.from_bytes(head[-4:], "big") - 4)
@@ -57,7 +57,7 @@ class Handler(StreamRequestHandler):
 
 
 def pass_on(source: socket.socket, target: socket.socket) -> None:
-    """Pass on what comes from `source` until either has ended."""
+    """Pass on what `source` sends until either connection ends."""
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

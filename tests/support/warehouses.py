@@ -1,58 +1,42 @@
-"""What the publisher reads, made without dbt in milliseconds: the marts in a DuckDB file, copy_results.csv beside it.
+"""What publishing reads, made without dbt in milliseconds: the marts in a DuckDB file, copy_results.csv beside it.
 
-`test_publish_to_nexus.py` holds the tables against those of a real build.
+`test_publish_to_nexus.py` compares the tables with those of a real build.
 """
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
-import psycopg
+import yaml
 from psycopg.types.json import Jsonb
 
+from linkage.paths import PROJECT_ROOT
 from linkage.seeds import literal
 from linkage.warehouse.mark import PROVED
 from tests.support import projects
+from tests.support.applications import PATIENT_TABLES, insert_row
 
 NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
 BUCKET = "clinic"
-MARTS = {
-    "image_batch": {
-        "id": "varchar",
-        "patient_id": "varchar",
-        "batch_name": "varchar",
-        "captured_date": "date",
-        "filemaker_batch_id": "varchar",
-        "import_source": "varchar",
-        "image_count": "bigint",
-    },
-    "image": {
-        "id": "varchar",
-        "batch_id": "varchar",
-        "s3_key": "varchar",
-        "original_filename": "varchar",
-        "file_size": "bigint",
-        "category": "varchar",
-        "filemaker_id": "varchar",
-        "filemaker_type": "varchar",
-        "filemaker_date": "date",
-        "recid": "bigint",
-        "patient_id": "varchar",
-        "source_bucket": "varchar",
-        "source_key": "varchar",
-        "source_etag": "varchar",
-    },
-    "copy_manifest": {
-        "image_id": "varchar",
-        "source_bucket": "varchar",
-        "source_key": "varchar",
-        "source_etag": "varchar",
-        "source_size": "bigint",
-        "destination_bucket": "varchar",
-        "destination_key": "varchar",
-    },
+CONTRACTS = ("image_batch", "image", "copy_manifest")
+
+
+def read_contracts() -> dict[str, dict[str, str]]:
+    """The columns of the marts whose models have a contract, with DuckDB's names of their types."""
+    files = (PROJECT_ROOT / "models" / "marts").rglob("*.yml")
+    models = [model for file in files for model in yaml.safe_load(file.read_text("utf-8")).get("models", [])]
+    return {
+        model["name"]: {column["name"]: column["data_type"].replace("text", "varchar") for column in model["columns"]}
+        for model in models
+        if model["name"] in CONTRACTS
+    }
+
+
+MARTS = read_contracts() | {
     "batches_to_relink": {
         "id": "varchar",
         "patient_id": "varchar",
@@ -64,33 +48,32 @@ MARTS = {
     "build_settings": {"name": "varchar", "value": "varchar"},
 }
 SETTINGS = {"batch_name_suffix": " (FileMaker Import)", "import_source": "filemaker_import"}
-PATIENT_TABLES = {"plan": "patients_patient", "generic": "patients"}
-# Of every patient, and of every image; never to be seen in any output.
+# Of every patient, and of every image: they must not appear in any output.
 NAME, NOTE, TYPE = "Marked Name", "marked note", "Marked type"
 
 
 def ids_md5(*images: dict) -> str:
-    """What batches_to_relink has of the images in a batch."""
+    """The column image_ids_md5 of batches_to_relink, for a batch with these images."""
     return hashlib.md5(",".join(sorted(each["id"] for each in images)).encode(), usedforsecurity=False).hexdigest()
 
 
 def patient_id(number: int) -> str:
-    """The Nexus id of a patient."""
+    """The id of a patient in Nexus."""
     return f"{number:08x}-aaaa-4aaa-8aaa-0123456789ab"
 
 
 def filemaker_patient_id(number: int) -> str:
-    """FileMaker's id of a patient, as it is compared."""
+    """FileMaker's id of a patient, in lower case."""
     return projects.uuid(number).lower()
 
 
 def batch_id(patient: int, day: str) -> str:
-    """The id of a patient's batch (contract, section 6)."""
+    """The id of a patient's batch (docs/specification.md, Identity)."""
     return str(uuid.uuid3(NAMESPACE, f"image_batch:{filemaker_patient_id(patient)}:{day}"))
 
 
-def image(recid: int, patient: int = 1, day: str = "2016-10-18", **values) -> dict:
-    """A row of the mart image, of a patient by number; `values` stand for columns' own."""
+def image(recid: int, patient: int = 1, day: str = "2016-10-18", **values: Any) -> dict[str, Any]:
+    """A row of the mart image, for the patient with this number; `values` replace columns."""
     filemaker_id = values.get("filemaker_id", projects.uuid(100_000 + recid).lower())
     row = {
         "id": str(uuid.uuid3(NAMESPACE, f"image:{filemaker_id or f'recid:{recid}'}")),
@@ -114,7 +97,7 @@ def image(recid: int, patient: int = 1, day: str = "2016-10-18", **values) -> di
 
 def batches_of(images: list[dict]) -> list[dict]:
     """The rows of the mart image_batch: the batches of these images."""
-    batches = {}
+    batches: dict[str, dict[str, Any]] = {}
     for row in images:
         day = date.fromisoformat(row["filemaker_date"])
         batch = batches.setdefault(
@@ -132,8 +115,8 @@ def batches_of(images: list[dict]) -> list[dict]:
     return list(batches.values())
 
 
-def result(image: dict, **values) -> dict:
-    """The row of copy_results.csv that says that an image was copied; `values` stand for columns' own."""
+def result(image: dict[str, Any], **values: Any) -> dict[str, Any]:
+    """The row of copy_results.csv for an image that was copied; `values` replace columns."""
     return {
         "run_id": "run-1",
         "recorded_at": "2026-01-02T03:04:05Z",
@@ -157,12 +140,13 @@ def write_warehouse(
     *,
     batches: list[dict] | None = None,
     results: list[dict] | None = None,
-    relink: list[dict] = (),
+    relink: Sequence[dict] = (),
+    settings: dict[str, str] = SETTINGS,
 ) -> dict[str, str]:
     """Write `warehouse.duckdb`, as a build that passed leaves it, and `copy_results.csv` to `folder`.
 
-    `batches` are those of the images unless given; `results` say that every
-    image was copied unless given. Returns the environment in which a script reads them.
+    Unless they are given, `batches` are those of the images, and `results` say that
+    every image was copied. Returns the environment in which a script reads them.
     """
     path = folder / "warehouse.duckdb"
     path.unlink(missing_ok=True)
@@ -181,7 +165,7 @@ def write_warehouse(
         "image": images,
         "copy_manifest": manifest,
         "batches_to_relink": relink,
-        "build_settings": [{"name": name, "value": value} for name, value in SETTINGS.items()],
+        "build_settings": [{"name": name, "value": value} for name, value in settings.items()],
     }
     with duckdb.connect(path) as connection:
         create_marts(connection)
@@ -194,21 +178,17 @@ def write_warehouse(
 
 
 def create_marts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the marts, empty, as of a build that passed."""
+    """Make the marts, empty, marked as those of a build that passed."""
     for mart, columns in MARTS.items():
         connection.execute(f"create table {mart} ({', '.join(' '.join(column) for column in columns.items())})")
         connection.execute(f"comment on table {mart} is {literal(PROVED)}")
 
 
 def add_patients(url: str, site: str, *numbers: int) -> None:
-    """Insert patients by number, with marked names and notes, into an application's database."""
-    generic = site == "generic"
-    with psycopg.connect(url) as connection:
-        for number in numbers:
-            values = [patient_id(number), NAME, f"{NOTE} FileMaker ID: {filemaker_patient_id(number)}"]
-            values += [Jsonb({"filemaker_id": filemaker_patient_id(number)})] if generic else []
-            connection.execute(
-                f"insert into {PATIENT_TABLES[site]} (id, name, notes{', filemaker_metadata' if generic else ''})"
-                f" values ({', '.join(['%s'] * len(values))})",
-                values,
-            )
+    """Insert the patients with these numbers, with marked names and notes, into an application's database."""
+    for number in numbers:
+        notes = f"{NOTE} FileMaker ID: {filemaker_patient_id(number)}"
+        row: dict[str, Any] = {"id": patient_id(number), "name": NAME, "notes": notes}
+        if site == "generic":
+            row["filemaker_metadata"] = Jsonb({"filemaker_id": filemaker_patient_id(number)})
+        insert_row(url, PATIENT_TABLES[site], row)

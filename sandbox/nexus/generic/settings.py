@@ -1,4 +1,4 @@
-"""An application whose batches point to their patient by a generic foreign key."""
+"""An application whose batches refer to their patient by a generic foreign key."""
 
 from sandbox.nexus.settings import DATABASES, TIME_ZONE, USE_TZ
 

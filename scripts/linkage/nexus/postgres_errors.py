@@ -1,4 +1,4 @@
-"""What PostgreSQL says no to, in one sentence."""
+"""One sentence for every error that PostgreSQL reports."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,38 +7,38 @@ import psycopg
 
 from linkage.errors import UnusableInput
 
-# By the longest beginning of the SQLSTATE that is here. `{said}` is the server's own words, only where these can name
-# nothing but a table, a column or a role; of other errors they may hold values of a row.
+# By SQLSTATE; the longest prefix that fits counts. `{said}` is the server's own message, used only if it can name
+# nothing but a table, a column or a role: messages of other errors may contain values of a row.
 SENTENCES = {
     "08": "the connection to {what} was lost; run again once it answers",
     "22": "{what} has a value that does not fit (SQLSTATE {state}); compare the tables with the mapping",
     "23": "{what} refused a row: the constraint {constraint} of the table {table} forbids it",
     "25006": "{what} is read-only; name a database that can be written to",
     "3F000": "{what} refused the query: {said}",
-    "42501": "{what} refused the query: {said}; grant the role what it lacks",
+    "42501": "{what} refused the query: {said}; grant the role this privilege",
     "42": "{what} refused the query: {said}",
-    "53": "{what} has no room left (SQLSTATE {state}); make room and run again",
+    "53": "{what} has run out of resources (SQLSTATE {state}); make room and run again",
     "53300": "{what} has too many connections; close some and run again",
     "55P03": "{what} is locked by another process; wait for it to end and run again",
-    "57014": "{what} ended a query that took too long (statement_timeout); let this role's queries take longer",
+    "57014": "{what} ended a query that took too long (statement_timeout); raise the timeout for this role",
     "57P": "the connection to {what} was lost; run again once it answers",
 }
 OTHERWISE = "{what} refused the query (SQLSTATE {state})"
-# Before the connection stands there is no SQLSTATE, only text.
+# Until the connection is established there is no SQLSTATE, only text.
 WHILE_CONNECTING = {
     "password": "{what} does not accept this user with this password",
-    "pg_hba.conf": "{what} does not let this user in from here",
+    "pg_hba.conf": "{what} does not let this user connect from here",
     '" does not exist': "{what} has no such database or user",
     "too many": "{what} has too many connections; close some and run again",
-    "": "{what} does not answer; check host and port, and that the server runs",
+    "": "{what} does not answer; check host and port, and that the server is running",
 }
 
 
 @contextmanager
 def database_errors(what: str) -> Iterator[None]:
-    """Turn every psycopg.Error inside into UnusableInput: one sentence, in which `what` names the database.
+    """Turn every psycopg.Error into UnusableInput: one sentence, in which `what` names the database.
 
-    The sentence holds no value of a row, no URL and no password.
+    The sentence contains no value of a row, no URL and no password.
     """
     try:
         yield
@@ -47,13 +47,13 @@ def database_errors(what: str) -> Iterator[None]:
 
 
 def sentence(what: str, error: psycopg.Error) -> str:
-    """What went wrong."""
+    """The sentence for an error of the database that `what` names."""
     state, text = error.sqlstate or "", str(error)
     if error.pgconn or isinstance(error, psycopg.errors.ConnectionTimeout) or "resolve host" in text:
         template = next(answer for words, answer in WHILE_CONNECTING.items() if words in text)
     elif state:
-        beginnings = [begin for begin in SENTENCES if state.startswith(begin)]
-        template = SENTENCES[max(beginnings, key=len)] if beginnings else OTHERWISE
+        prefixes = [prefix for prefix in SENTENCES if state.startswith(prefix)]
+        template = SENTENCES[max(prefixes, key=len)] if prefixes else OTHERWISE
     elif isinstance(error, psycopg.OperationalError):
         template = SENTENCES["08"]
     else:

@@ -1,4 +1,4 @@
-"""Batches that can belong to anything, and their images; FileMaker's number of the record stands in `filemaker_id`."""
+"""Batches that can belong to anything, and their images; `filemaker_id` is FileMaker's record number."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""Patients; their FileMaker id stands in `notes` or in `filemaker_metadata`."""
+"""Patients; their FileMaker id is in `notes` or in `filemaker_metadata`."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""Image batches and images, as the plan lists them."""
+"""Image batches and images, as planned."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""Patients; their FileMaker id stands somewhere in `notes`."""
+"""Patients; their FileMaker id is somewhere in `notes`."""
 
 import uuid
 

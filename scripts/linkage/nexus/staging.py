@@ -1,0 +1,108 @@
+"""Our rows in temporary tables of Nexus's database, where SQL decides what becomes of them.
+
+So this process never holds more than a few rows at a time.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from psycopg import sql
+
+from linkage.nexus.connection import first_row
+from linkage.nexus.mapping import trusted_sql
+from linkage.nexus.tables import Nexus
+
+# By kind of row: the columns of its temporary table. The prefix keeps those of `relink` apart from
+# the application's columns, which a mapping names without their table.
+STAGED = {
+    "batch": ("id", "patient_id", "batch_name", "captured_date", "filemaker_batch_id", "import_source"),
+    "image": (
+        "id", "batch_id", "s3_key", "original_filename", "file_size", "category", "filemaker_id", "filemaker_type",
+        "filemaker_date", "recid", "source_key",
+    ),
+    "relink": ("relink_id", "relink_patient_id", "relink_new_patient_id", "relink_image_ids_md5"),
+}  # fmt: skip
+TYPES = {"captured_date": "date", "filemaker_date": "date", "file_size": "bigint", "recid": "bigint"}  # others: text
+PARTS = {"batch": "batches", "image": "images"}  # of the mapping, by kind of row
+
+
+def mart_columns(nexus: Nexus, kind: str) -> list[str]:
+    """The columns of our marts with which the staged table of this kind is filled, in order."""
+    columns = [column.removeprefix("relink_") for column in STAGED[kind]]
+    if nexus.keeps_record_numbers():
+        return ["recid" if column == "filemaker_id" else column for column in columns]
+    return columns
+
+
+def stage(nexus: Nexus, kind: str, rows: Iterable[tuple[Any, ...]]) -> int:
+    """Put `rows`, in the order of `mart_columns`, into the temporary table of this kind; the number of rows."""
+    table = sql.Identifier(f"linkage_staged_{kind}")
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column), trusted_sql(TYPES.get(column, "text")))
+        for column in STAGED[kind]
+    )
+    nexus.execute("create temporary table {table} ({columns}) on commit drop", table=table, columns=columns)
+    count = 0
+    with (
+        nexus.connection.cursor() as cursor,
+        cursor.copy(sql.SQL("copy {} from stdin").format(table)) as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)
+            count += 1
+    nexus.execute("analyze {table}", table=table)
+    return count
+
+
+def choose_new_rows(nexus: Nexus) -> dict[str, int]:
+    """Put the rows that Nexus does not hold, numbered from 1, into linkage_new_batch and linkage_new_image.
+
+    Returns their numbers by kind.
+    """
+    nexus.execute(
+        """
+        create temporary table linkage_new_image on commit drop as
+        with images_in_batches as (
+            select held_batch_id, count(*) as image_count from {held} as application group by held_batch_id
+        )
+        select
+            image.*,
+            coalesce(images_in_batches.image_count, 0) as held_images,
+            row_number() over (partition by image.batch_id order by image.recid) - 1 as position,
+            row_number() over (order by image.batch_id, image.recid) as number
+        from linkage_staged_image as image
+        left join {held} as held on held.held_id = image.id
+        left join images_in_batches on images_in_batches.held_batch_id = image.batch_id
+        where held.held_id is null
+        """,
+        held=nexus.held("images"),
+    )
+    nexus.execute(
+        """
+        create temporary table linkage_new_batch on commit drop as
+        with images_in_batches as (
+            select batch_id, count(*) as image_count from linkage_new_image group by batch_id
+        )
+        select
+            batch.*,
+            images_in_batches.image_count,
+            row_number() over (order by batch.id) as number
+        from linkage_staged_batch as batch
+        inner join images_in_batches on images_in_batches.batch_id = batch.id
+        left join {held} as held on held.held_id = batch.id
+        where held.held_id is null
+        """,
+        held=nexus.held("batches"),
+    )
+    nexus.execute("analyze linkage_new_image, linkage_new_batch")
+    counts = nexus.execute("select (select count(*) from linkage_new_batch), (select count(*) from linkage_new_image)")
+    return dict(zip(PARTS, first_row(counts), strict=True))
+
+
+def new_rows(nexus: Nexus, kind: str) -> sql.Composable:
+    """The new rows as the mapping's SQL names them: `image`, or `batch` with its `patient`."""
+    if kind == "image":
+        return sql.SQL("linkage_new_image as image")
+    return sql.SQL(
+        "linkage_new_batch as batch inner join {} as patient on patient.patient_key = batch.patient_id"
+    ).format(nexus.patients())

@@ -1,0 +1,149 @@
+"""The application's tables: whether a mapping fits them, and how it reads and fills them."""
+
+from typing import Any, LiteralString, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from linkage.errors import UnusableInput
+from linkage.nexus.mapping import Mapping, expression, read_texts, table_name, trusted_sql
+
+INTEGERS = ("smallint", "integer", "bigint")
+
+
+class Column(NamedTuple):
+    """A column of the application: its type without length, its length in characters, and whether it needs a value."""
+
+    type: str
+    length: int | None
+    is_required: bool
+
+
+class Nexus(NamedTuple):
+    """The application's database in a transaction, the mapping, and the values that the mapping's SQL needs."""
+
+    connection: psycopg.Connection
+    mapping: Mapping
+    columns: dict[str, dict[str, Column]]
+    values: dict[str, Any]
+
+    def table(self, part: str) -> sql.Identifier:
+        """The table for this part of the mapping."""
+        return table_name(self.mapping.tables[part].table)
+
+    def held(self, part: str) -> sql.Composed:
+        """The application's rows of this part: all of their columns, and those of READ_COLUMNS as `held_…`."""
+        return sql.SQL("(select *, {} from {})").format(
+            read_texts(self.mapping, part, self.values, prefix="held_"), self.table(part)
+        )
+
+    def patients(self) -> sql.Composed:
+        """The application's patients, each with its id as text, `patient_key`."""
+        return sql.SQL("(select {id} as id, lower(cast({id} as text)) as patient_key from {table})").format(
+            id=sql.Identifier(self.mapping.tables["patients"].id), table=self.table("patients")
+        )
+
+    def filled(self, part: str) -> list[tuple[str, sql.Composed]]:
+        """For each column of a new row: its name, and SQL for its value in the column's own type."""
+        return [
+            (
+                column,
+                sql.SQL("cast(cast({} as text) as {})").format(
+                    expression(text, self.values), trusted_sql(self.columns[part][column].type)
+                ),
+            )
+            for column, text in self.mapping.tables[part].insert.items()
+        ]
+
+    def execute(self, query: LiteralString, **parts: sql.Composable) -> psycopg.Cursor:
+        """Run `query` with its `{parts}` filled in."""
+        return self.connection.execute(sql.SQL(query).format(**parts))
+
+    def keeps_record_numbers(self) -> bool:
+        """Whether the column for FileMaker's image id holds integers, so that it is given the record number."""
+        insert = self.mapping.tables["images"].insert
+        column = next((name for name, text in insert.items() if text == "image.filemaker_id"), None)
+        return column is not None and self.columns["images"][column].type in INTEGERS
+
+
+def open_nexus(connection: psycopg.Connection, mapping: Mapping, **values: Any) -> Nexus:
+    """The application's tables by this mapping; `values` are more variables that its SQL may use.
+
+    Raises UnusableInput if the mapping does not fit the database.
+    """
+    columns = check_fit(connection, mapping)
+    return Nexus(connection, mapping, columns, {**look_up_values(connection, mapping), **values})
+
+
+def look_up_values(connection: psycopg.Connection, mapping: Mapping) -> dict[str, Any]:
+    """What the variables of the mapping's SQL stand for: its settings, and its `values` in this database.
+
+    Raises UnusableInput for a value that the database does not have.
+    """
+    values: dict[str, Any] = dict(mapping.settings)
+    for name, query in mapping.values.items():
+        row = connection.execute(expression(query, values)).fetchone()
+        if row is None or row[0] is None:
+            raise UnusableInput(
+                f"the mapping {mapping.name} does not fit this database: its value {name} is not found; "
+                "run the application's migrations, or choose another mapping"
+            )
+        values[name] = row[0]
+    return values
+
+
+def check_fit(connection: psycopg.Connection, mapping: Mapping) -> dict[str, dict[str, Column]]:
+    """The columns of the application's tables, by part and name.
+
+    Raises UnusableInput if the mapping names columns that a table lacks, leaves
+    out columns that need a value, or if an id column holds neither UUIDs nor text.
+    """
+    columns = {part: read_columns(connection, mapping, part) for part in mapping.tables}
+    problems = []
+    for part in ("batches", "images"):
+        rows, found = mapping.tables[part], columns[part]
+        missing = [name for name, column in found.items() if column.is_required and name not in rows.insert]
+        named = [*rows.insert, *filter(None, (rows.relink, rows.image_count))]
+        extra = [name for name in dict.fromkeys(named) if name not in found]
+        if missing:
+            problems.append(f"{rows.table} needs a value for {', '.join(missing)}")
+        if extra:
+            problems.append(f"{rows.table} has no column {', '.join(extra)}")
+        key = next((name for name, filled in rows.insert.items() if filled in ("batch.id", "image.id")), None)
+        if key is None:
+            problems.append(f"no column of {rows.table} is filled with our id")
+        elif key in found and found[key].type not in ("uuid", "text", "character varying", "bpchar"):
+            problems.append(f"{rows.table}.{key} is {found[key].type}, but our ids are UUIDs")
+    if problems:
+        raise UnusableInput(
+            f"the mapping {mapping.name} does not fit this database: {'; '.join(problems)}; "
+            "correct a copy of its file and name it with --mapping"
+        )
+    return columns
+
+
+def read_columns(connection: psycopg.Connection, mapping: Mapping, part: str) -> dict[str, Column]:
+    """The columns of the table for this part of the mapping, by name.
+
+    Raises UnusableInput if there is no such table.
+    """
+    table = mapping.tables[part].table
+    rows = connection.execute(
+        """
+        select
+            attname,
+            format_type(atttypid, -1),
+            case when atttypid in ('varchar'::regtype, 'bpchar'::regtype) and atttypmod > 4 then atttypmod - 4 end,
+            attnotnull and not atthasdef and attidentity = ''
+        from pg_attribute
+        where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
+        order by attnum
+        """,
+        [table_name(table).as_string(connection)],
+    ).fetchall()
+    if not rows:
+        raise UnusableInput(
+            f"this database has no table {table}; set NEXUS_DATABASE_URL to Nexus's database, "
+            f"or correct a copy of the mapping {mapping.name} and name it with --mapping"
+        )
+    return {name: Column(*rest) for name, *rest in rows}
