@@ -40,6 +40,7 @@ lint: setup  ## style, types, and which room may know which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=scripts:. $(BIN)/lint-imports
+	$(BIN)/sqlfluff lint models tests/dbt
 	@! grep -rnE '^.{81,}$$' models macros tests/dbt --include=*.sql || (echo "SQL lines have at most 80 columns"; false)
 
 bench: setup  ## how fast, compared with other ways of doing the same
