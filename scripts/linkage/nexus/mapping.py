@@ -98,11 +98,6 @@ def table_name(table: str) -> sql.Identifier:
     return sql.Identifier(*table.split("."))
 
 
-def trusted_sql(text: str) -> sql.SQL:
-    """SQL of a mapping file or of PostgreSQL's catalogue, which becomes part of a query as it is."""
-    return sql.SQL(text)
-
-
 def expression(text: str | int, values: Dictionary[str, Any]) -> sql.Composed:
     """The SQL of a mapping with its variables filled in.
 
@@ -114,9 +109,9 @@ def expression(text: str | int, values: Dictionary[str, Any]) -> sql.Composed:
     for match in VARIABLE.finditer(text):
         if match[1] not in values:
             raise UnusableInput(f"the mapping uses :{match[1]}, which is neither one of its values nor a setting")
-        parts += [trusted_sql(text[end : match.start()]), sql.Literal(values[match[1]])]
+        parts += [sql.SQL(text[end : match.start()]), sql.Literal(values[match[1]])]
         end = match.end()
-    return sql.Composed([*parts, trusted_sql(text[end:])])
+    return sql.Composed([*parts, sql.SQL(text[end:])])
 
 
 def read_texts(mapping: Mapping, part: str, values: Dictionary[str, Any], prefix: str = "") -> sql.Composed:

@@ -4,7 +4,7 @@ from psycopg import sql
 
 from linkage.nexus.findings import EXPORT_AGAIN, Finding, finding
 from linkage.nexus.inserting import ROW_ERRORS, broken_rule
-from linkage.nexus.mapping import expression, trusted_sql
+from linkage.nexus.mapping import expression
 from linkage.nexus.tables import Nexus
 
 
@@ -86,7 +86,7 @@ def give_patients(nexus: Nexus, batch_id: sql.Composable) -> int:
         batch_id=batch_id,
         table=nexus.table("batches"),
         column=sql.Identifier(batches.relink),
-        type=trusted_sql(nexus.columns["batches"][batches.relink].type),
+        type=sql.SQL(nexus.columns["batches"][batches.relink].type),
         id=expression(batches.read["id"], nexus.values),
         patient_id=expression(batches.read["patient_id"], nexus.values),
     ).rowcount

@@ -9,7 +9,6 @@ from typing import Any
 from psycopg import sql
 
 from linkage.nexus.connection import first_row
-from linkage.nexus.mapping import trusted_sql
 from linkage.nexus.tables import Nexus
 
 # By kind of row: the columns of its temporary table. The prefix keeps those of `relink` apart from
@@ -38,8 +37,7 @@ def stage(nexus: Nexus, kind: str, rows: Iterable[tuple[Any, ...]]) -> int:
     """Put `rows`, in the order of `mart_columns`, into the temporary table of this kind; the number of rows."""
     table = sql.Identifier(f"linkage_staged_{kind}")
     columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column), trusted_sql(TYPES.get(column, "text")))
-        for column in STAGED[kind]
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(TYPES.get(column, "text"))) for column in STAGED[kind]
     )
     nexus.execute("create temporary table {table} ({columns}) on commit drop", table=table, columns=columns)
     count = 0

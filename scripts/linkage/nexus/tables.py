@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from linkage.errors import UnusableInput
-from linkage.nexus.mapping import Mapping, expression, read_texts, table_name, trusted_sql
+from linkage.nexus.mapping import Mapping, expression, read_texts, table_name
 
 INTEGERS = ("smallint", "integer", "bigint")
 
@@ -49,7 +49,7 @@ class Nexus(NamedTuple):
             (
                 column,
                 sql.SQL("cast(cast({} as text) as {})").format(
-                    expression(text, self.values), trusted_sql(self.columns[part][column].type)
+                    expression(text, self.values), sql.SQL(self.columns[part][column].type)
                 ),
             )
             for column, text in self.mapping.tables[part].insert.items()
