@@ -6,7 +6,7 @@ from pathlib import Path
 
 from linkage.errors import UnusableInput
 from linkage.files import csv_line, write_atomically
-from linkage.paths import data_folder, outside_sample
+from linkage.paths import PROJECT_ROOT, data_folder, outside_sample
 
 # Every seed's columns, in order.
 SEED_COLUMNS = {
@@ -60,3 +60,15 @@ def make_missing_seeds(folder: Path) -> None:
             with suppress(FileExistsError):  # another script has just made it, and may already have filled it
                 path.hardlink_to(whole)
             whole.unlink()
+
+
+def newest_copy_results(relation: str) -> str:
+    """SQL for the rows of the DuckDB or PostgreSQL relation `relation` that are the newest about their destination.
+
+    `relation` has the columns of copy_results.csv and `record_number`, by which the newest is told. The rule is
+    dbt's macro of the same name, so that copying, auditing, publishing and the reports cannot disagree about it.
+    """
+    import jinja2
+
+    macro = (PROJECT_ROOT / "macros" / "newest_copy_results.sql").read_text(encoding="utf-8")
+    return str(jinja2.Environment(autoescape=False).from_string(macro).module.newest_copy_results(relation))  # noqa: S701

@@ -1,0 +1,37 @@
+"""The tables of one run: a DuckDB file that is gone when the run has ended."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+
+MEMORY_LIMIT = "96MB"
+CSV = "auto_detect = false, delim = ',', quote = '\"', escape = '\"'"
+
+
+class Tables(NamedTuple):
+    """A DuckDB connection, to be used by one thread, and the private folder of its file, for what it is to read."""
+
+    connection: duckdb.DuckDBPyConnection
+    folder: Path
+
+    def run(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """The rows that a query gives."""
+        return self.connection.execute(query, parameters).fetchall()
+
+
+@contextmanager
+def private_tables() -> Iterator[Tables]:
+    """An empty DuckDB file in a new temporary folder (mode 0700), both removed at the end.
+
+    What exceeds MEMORY_LIMIT is on disk there. Python dictionaries or NumPy
+    arrays of a million keys would need either more memory or hashes of them.
+    """
+    with tempfile.TemporaryDirectory(prefix="image-linkage-") as name:
+        folder = Path(name)
+        settings = {"memory_limit": MEMORY_LIMIT, "threads": "1", "temp_directory": str(folder / "spilled")}
+        with duckdb.connect(str(folder / "run.duckdb"), config=settings) as connection:
+            yield Tables(connection, folder)
