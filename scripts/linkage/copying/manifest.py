@@ -216,6 +216,22 @@ def make_folded_destinations(tables: Tables) -> None:
     """)
 
 
+def count_rows(tables: Tables) -> int:
+    """How many rows the manifest has."""
+    [(rows,)] = tables.run("select count(*) from manifest")
+    return int(rows)
+
+
+def find_buckets(tables: Tables) -> list[str]:
+    """The buckets of the manifest's sources and destinations."""
+    return [
+        bucket
+        for (bucket,) in tables.run(
+            "select source_bucket from manifest union select destination_bucket from manifest order by 1"
+        )
+    ]
+
+
 def fold(key: str) -> str:
     """The key as a store reads it that takes keys for paths (SeaweedFS: `a//b` and `a\\b` are `a/b`)."""
     segments: list[str] = []

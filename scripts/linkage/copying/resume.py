@@ -1,111 +1,237 @@
-"""What listings and earlier results tell of the manifest's rows, before any request is made for one of them."""
+"""What earlier results and S3's listings say about the manifest's rows, before any object is asked for."""
 
-import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any
+import csv
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from linkage.copying.manifest import Summary, source_identity
-from linkage.copying.results import Result
+from linkage.copying.manifest import COLUMNS, ManifestRow, count_rows
+from linkage.copying.results import COLUMNS as RESULT_COLUMNS
 from linkage.copying.rules import DONE
-from linkage.s3.listing import ListedObject, list_objects
+from linkage.copying.tables import CSV, Tables
+from linkage.s3.listing import list_objects
+from linkage.seeds import newest_copy_results
 
-ETAG_BYTES = 40  # what is longer is looked at anew
-LISTED_PREFIXES = 100  # of sources, those with the most rows
-MOST_PAGES = 10, 10  # of one listing: so many, and one more for so many rows; beyond that, single requests are fewer
-RESULTS_AT_ONCE = 50_000
-SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+COPY, LOOK, VERIFIED = "copy", "look", "verified"
+LISTED = ("bucket", "key", "size", "etag", "modified", "storage_class")
+LISTED_PREFIXES = 100  # of sources: those with the most rows
+LISTERS = 8  # threads
+ROWS_OF_A_LISTER = 4_000  # at least, where several share a prefix
+SAMPLE = 1_000  # rows, to divide a prefix by
+MOST_PAGES = (
+    10,
+    10,
+)  # of one listing: a number, and one more for each of so many rows; beyond, single requests are fewer
+PAGE = 5_000  # rows of a plan that are in memory at a time
 
 
-class KnownCopies:
-    """Facts by row, in the manifest's order; memory is about 90 bytes a row, whatever the buckets hold.
+class Listing(NamedTuple):
+    """A listing to make: of a prefix, or of the part of it between two keys."""
 
-    `source_listed`: the source is listed with the manifest's etag and size.
-    `listed`: the destination is listed; `etags` has its etag there.
-    `verified`: it is listed as an earlier run has verified it: with the same
-    etag and size, and, where etags do not tell the bytes, not written since.
-    `complete`: the destinations' listings came to their ends.
+    bucket: str
+    prefix: str
+    after: str = ""
+    until: str = ""
+
+
+class Plan(NamedTuple):
+    """What S3 said: whether etags show what the bytes are, and whether what is not listed does not exist."""
+
+    etags_tell: bool
+    listings_complete: bool
+
+
+class PlannedRow(NamedTuple):
+    """A row of the manifest and its next step; `etag` is the listed one of a copy that was verified before."""
+
+    row: ManifestRow
+    step: str
+    etag: str
+
+
+def take_results(tables: Tables, records: Iterable[bytes]) -> None:
+    """Make the table `newest_result`: what earlier runs wrote last about each destination; `done` if it was verified."""
+    path = tables.folder / "results.csv"
+    with path.open("wb") as file:
+        file.writelines(records)
+    types = ", ".join(f"'{column}': 'varchar'" for column in RESULT_COLUMNS)
+    tables.run(
+        "create table result as select row_number() over () as record_number, "
+        f"* replace (coalesce(try_cast(size as bigint), -1) as size) "
+        f"from read_csv(?, columns = {{{types}}}, header = false, {CSV})",
+        str(path),
+    )
+    # To render the macro, jinja2 is imported, which takes a sixth of a second.
+    newest = newest_copy_results("result") if path.stat().st_size else "select * from result"
+    path.unlink()
+    tables.run(f"create table newest_result as select *, outcome in {DONE} as done from ({newest})")
+    tables.run("drop table result")
+
+
+def compare_with_results(tables: Tables) -> None:
+    """Make the table `verified_before`: the rows of the manifest whose copy an earlier run verified."""
+    tables.run(f"""
+        create table verified_before as
+        select row_number, destination_etag as etag, size, {second_of("recorded_at")} as verified_at
+        from manifest
+        inner join newest_result using (source_bucket, source_key, source_etag, destination_bucket, destination_key)
+        where done and size = source_size
+    """)
+
+
+def second_of(time: str) -> str:
+    """SQL for a time, as the results and S3 write it, to the second; null if it is not one."""
+    return f"try_strptime({time}[:19], '%Y-%m-%dT%H:%M:%S')"
+
+
+def make_plan(tables: Tables, client: Any, ask_etags: Callable[[], bool], *, sources: bool) -> Plan:
+    """Make the table `plan`, the next step of each row, from the results and from S3's listings.
+
+    `ask_etags` is called while S3 lists: it returns whether etags show what the
+    bytes are. The originals are listed only if `sources`. `client` is used by
+    several threads at once.
+
+    Raises UnusableInput if S3 does not provide a listing.
     """
+    path = tables.folder / "listed.csv"
+    listings = [*destination_listings(tables), *(source_listings(tables) if sources else [])]
+    least, rows_of_a_page = MOST_PAGES
+    most_pages = least + count_rows(tables) // rows_of_a_page
+    failed, lock = threading.Event(), threading.Lock()
+    with path.open("w", encoding="utf-8", newline="") as file, ThreadPoolExecutor(LISTERS) as pool:
+        writer = csv.writer(file, lineterminator="\r\n")  # which has a CR in a key quoted, too
 
-    def __init__(self, summary: Summary) -> None:
-        self.sources = np.frombuffer(summary.sources, dtype=np.int64)
-        destinations = np.frombuffer(summary.destinations, dtype=np.int64)
-        self.order = np.argsort(destinations).astype(np.int32)
-        self.sorted = destinations[self.order]
-        self.verified_object = np.zeros(summary.rows, dtype=np.int64)
-        self.verified_until = np.zeros(summary.rows, dtype=np.int64)
-        self.etags = np.zeros(summary.rows, dtype=f"S{ETAG_BYTES}")
-        self.source_listed = np.zeros(summary.rows, dtype=bool)
-        self.listed = np.zeros(summary.rows, dtype=bool)
-        self.verified = np.zeros(summary.rows, dtype=bool)
-        self.complete = True
+        def write_down(listing: Listing) -> bool:
+            bucket, prefix, after, until = listing
+            for number, page in enumerate(list_objects(client, bucket, prefix, after=after, until=until)):
+                if failed.is_set() or number == most_pages:
+                    return False
+                with lock:
+                    writer.writerows([bucket, *found] for found in page)
+            return True
 
-    def rows(self, destinations: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Which of these destinations are the manifest's, and at which rows."""
-        found, at = find(self.sorted, destinations)
-        return found, self.order[at[found]]
-
-    def take_results(self, results: Iterator[Result]) -> None:
-        """Note what earlier runs have verified; of several lines about a destination the last one counts."""
-        while batch := list(islice(results, RESULTS_AT_ONCE)):
-            found, rows = self.rows([hash((result.destination_bucket, result.destination_key)) for result in batch])
-            known = [result for result, is_known in zip(batch, found, strict=True) if is_known]
-            sources = np.array([source_identity(result) for result in known], dtype=np.int64)
-            done = np.array([result.outcome in DONE for result in known], dtype=bool)
-            objects = np.array([hash((result.destination_etag, result.size)) for result in known], dtype=np.int64)
-            self.verified_object[rows] = np.where(done & (sources == self.sources[rows]), objects, 0)
-            self.verified_until[rows] = seconds(result.recorded_at for result in known)
-
-    def take_listings(self, client: Any, summary: Summary, *, etags_tell: bool) -> None:
-        """Note what S3 lists of the sources and of the destinations, whose etags are MD5s or tell nothing."""
-        for bucket, shared in summary.destination_prefixes.items():
-            for page in self.pages(client, bucket, shared[: shared.rfind("/") + 1]):
-                self.take_destinations(bucket, page, etags_tell=etags_tell)
-        if not self.verified.all():
-            self.take_sources(client, summary)
-
-    def take_sources(self, client: Any, summary: Summary) -> None:
-        """Note which sources are listed as the manifest has them."""
-        sources, places = np.unique(self.sources, return_inverse=True)
-        listed = np.zeros(len(sources), dtype=bool)
-        for (bucket, prefix), _ in summary.source_prefixes.most_common(LISTED_PREFIXES):
-            for page in self.pages(client, bucket, prefix):
-                found, at = find(sources, [hash((bucket, one.key, one.etag, one.size)) for one in page])
-                listed[at[found]] = True
-        self.source_listed = listed[places]
-
-    def take_destinations(self, bucket: str, page: list[ListedObject], *, etags_tell: bool) -> None:
-        """Note one page of a destination bucket's listing."""
-        found, rows = self.rows([hash((bucket, one.key)) for one in page])
-        known = [one for one, is_known in zip(page, found, strict=True) if is_known]
-        objects = np.array([hash((one.etag, one.size)) for one in known], dtype=np.int64)
-        short = np.array([len(one.etag.encode()) <= ETAG_BYTES for one in known], dtype=bool)
-        unchanged = etags_tell | (seconds(one.modified for one in known) <= self.verified_until[rows])
-        self.listed[rows] = True
-        self.etags[rows] = [one.etag.encode() for one in known]
-        self.verified[rows] = (objects == self.verified_object[rows]) & unchanged & short
-
-    def pages(self, client: Any, bucket: str, prefix: str) -> Iterator[list[ListedObject]]:
-        """The pages of a listing, as many as are worth their requests."""
-        least, rows_of_a_page = MOST_PAGES
-        most = least + len(self.sources) // rows_of_a_page
-        for number, page in enumerate(list_objects(client, bucket, prefix)):
-            if number == most:
-                self.complete = False
-                return
-            yield page
+        begun = [pool.submit(write_down, listing) for listing in listings]
+        try:
+            plan = Plan(etags_tell=ask_etags(), listings_complete=all([one.result() for one in begun]))
+        except BaseException:
+            failed.set()
+            raise
+    load_listings(tables, path)
+    find_verified(tables, plan.etags_tell)
+    find_next_steps(tables)
+    tables.run("drop table listed")
+    return plan
 
 
-def find(identities: np.ndarray, wanted: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the `wanted` stand in the sorted `identities`, and where each does or would."""
-    numbers = np.array(wanted, dtype=np.int64)
-    at = np.minimum(np.searchsorted(identities, numbers), len(identities) - 1)
-    return identities[at] == numbers, at
+def load_listings(tables: Tables, path: Path) -> None:
+    """Make the table `listed` of what was written down; an object may be in it more than once."""
+    types = ", ".join(f"'{column}': '{'bigint' if column == 'size' else 'varchar'}'" for column in LISTED)
+    tables.run(f"create table listed as from read_csv(?, columns = {{{types}}}, header = false, {CSV})", str(path))
+    path.unlink()
 
 
-def seconds(times: Iterable[str]) -> np.ndarray:
-    """Times as whole seconds; what is no time is before all others."""
-    texts = [found[0] if (found := SECOND.match(time)) else "0001-01-01T00:00:00" for time in times]
-    return np.array(texts, dtype="datetime64[s]").astype(np.int64)
+def destination_listings(tables: Tables) -> list[Listing]:
+    """One for each destination bucket: of the folder that all of its keys share."""
+    ends = tables.run(
+        "select destination_bucket, min(destination_key), max(destination_key) from manifest group by all order by 1"
+    )
+    shared = [(bucket, os.path.commonprefix([first, last])) for bucket, first, last in ends]
+    return [Listing(bucket, prefix[: prefix.rfind("/") + 1]) for bucket, prefix in shared]
+
+
+def source_listings(tables: Tables) -> list[Listing]:
+    """Of the prefixes of the originals; a large one is divided between threads, because pages must be asked for in turn.
+
+    If a store's order differs from S3's, objects may be left out: each row
+    whose source is not listed is looked at.
+    """
+    listings = []
+    places = "select bucket, prefix, rows from source_prefix where rows > 0 order by rows desc, 1, 2 limit ?"
+    for bucket, prefix, rows in tables.run(places, LISTED_PREFIXES):
+        parts = min(LISTERS - 1, rows // ROWS_OF_A_LISTER) or 1
+        sample = tables.run(
+            f"select source_key from (from manifest using sample reservoir({SAMPLE} rows) repeatable (1)) "
+            "where source_bucket = ? and starts_with(source_key, ?) order by source_key",
+            bucket, prefix,
+        )  # fmt: skip
+        keys = [key for (key,) in sample]
+        ends = [keys[len(keys) * part // parts] for part in range(1, parts)] if keys else []
+        listings += [Listing(bucket, prefix, *part) for part in zip(["", *ends], [*ends, ""], strict=True)]
+    return listings
+
+
+def all_in(tables: Tables, table: str, limit: int) -> bool:
+    """Whether all of the first `limit` rows are in `table`: `verified_before` or `verified`."""
+    [(found,)] = tables.run(f"select count(*) from {table} where row_number <= ?", limit)
+    return bool(found == limit)
+
+
+def find_verified(tables: Tables, etags_tell: bool) -> None:
+    """Make the table `verified`: the rows whose copy is listed with the etag and size that an earlier run verified.
+
+    Where etags do not show what the bytes are, it must not have been written since.
+    """
+    unchanged = "true" if etags_tell else f"{second_of('modified')} <= verified_at"
+    tables.run(f"""
+        create table verified as
+        select row_number, etag
+        from (
+            select row_number, destination_bucket, destination_key, etag, verified_before.size, verified_at
+            from verified_before
+            inner join manifest using (row_number)
+        ) as before
+        semi join listed
+            on bucket = destination_bucket and key = destination_key
+            and listed.etag = before.etag and listed.size = before.size and {unchanged}
+    """)
+
+
+def find_next_steps(tables: Tables) -> None:
+    """Make the table `plan`: nothing for a verified row, else to copy it or to look at it.
+
+    It is copied if its source is listed with the manifest's etag and size, and
+    its destination is not listed.
+    """
+    tables.run(f"""
+        create table plan as
+        with source_listed as (
+            select row_number
+            from manifest
+            semi join listed
+                on bucket = source_bucket and key = source_key and etag = source_etag and size = source_size
+        ),
+        destination_listed as (
+            select row_number
+            from manifest
+            semi join listed on bucket = destination_bucket and key = destination_key
+        )
+        select
+            row_number,
+            case
+                when verified.row_number is not null then '{VERIFIED}'
+                when source_listed.row_number is not null and destination_listed.row_number is null then '{COPY}'
+                else '{LOOK}'
+            end as step,
+            coalesce(verified.etag, '') as etag,
+        from manifest
+        left join verified using (row_number)
+        left join source_listed using (row_number)
+        left join destination_listed using (row_number)
+    """)
+
+
+def planned_rows(tables: Tables, limit: int) -> Iterator[PlannedRow]:
+    """The first `limit` rows in the manifest's order, each with its step."""
+    page = f"""
+        select {", ".join(COLUMNS)}, step, etag
+        from manifest
+        inner join plan using (row_number)
+        where row_number between ? and ?
+        order by row_number
+    """
+    for first in range(1, limit + 1, PAGE):
+        for *values, step, etag in tables.run(page, first, min(first + PAGE - 1, limit)):
+            yield PlannedRow(ManifestRow(*values), step, etag)
