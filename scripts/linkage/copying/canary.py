@@ -120,7 +120,7 @@ def unenforced(bucket: str, name: str, answer: Answer) -> str:
         )
     if credentials_rejected(answer):
         return f"S3 refused these credentials for a copy in the bucket '{bucket}' ({answer.code}); check their rights"
-    return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {name}; check whether it supports that header"
+    return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {name}; check that it knows that"
 
 
 def etags_tell(client: Any, canaries: dict[str, str]) -> bool:

@@ -1,11 +1,9 @@
 """What earlier results and S3's listings say about the manifest's rows, before any object is asked for."""
 
-import csv
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from linkage.copying.manifest import COLUMNS, ManifestRow, count_rows
@@ -16,7 +14,6 @@ from linkage.s3.listing import list_objects
 from linkage.seeds import newest_copy_results
 
 COPY, LOOK, VERIFIED = "copy", "look", "verified"
-LISTED = ("bucket", "key", "size", "etag", "modified", "storage_class")
 LISTED_PREFIXES = 100  # of sources: those with the most rows
 LISTERS = 8  # threads
 ROWS_OF_A_LISTER = 4_000  # at least, where several share a prefix
@@ -24,7 +21,7 @@ SAMPLE = 1_000  # rows, to divide a prefix by
 MOST_PAGES = (
     10,
     10,
-)  # of one listing: a number, and one more for each of so many rows; beyond, single requests are fewer
+)  # of one listing: this many, and one more for this many rows; HEADs would be fewer
 PAGE = 5_000  # rows of a plan that are in memory at a time
 
 
@@ -53,7 +50,7 @@ class PlannedRow(NamedTuple):
 
 
 def take_results(tables: Tables, records: Iterable[bytes]) -> None:
-    """Make the table `newest_result`: what earlier runs wrote last about each destination; `done` if it was verified."""
+    """Make the table `newest_result`: the newest record about each destination; it is `done` if it was verified."""
     path = tables.folder / "results.csv"
     with path.open("wb") as file:
         file.writelines(records)
@@ -96,41 +93,37 @@ def make_plan(tables: Tables, client: Any, ask_etags: Callable[[], bool], *, sou
 
     Raises UnusableInput if S3 does not provide a listing.
     """
-    path = tables.folder / "listed.csv"
     listings = [*destination_listings(tables), *(source_listings(tables) if sources else [])]
     least, rows_of_a_page = MOST_PAGES
     most_pages = least + count_rows(tables) // rows_of_a_page
+    tables.run("create table listed (bucket text, key text, size bigint, etag text, modified text, storage_class text)")
     failed, lock = threading.Event(), threading.Lock()
-    with path.open("w", encoding="utf-8", newline="") as file, ThreadPoolExecutor(LISTERS) as pool:
-        writer = csv.writer(file, lineterminator="\r\n")  # which has a CR in a key quoted, too
+    with tables.connection.cursor() as cursor, ThreadPoolExecutor(LISTERS) as pool:
+        cursor.begin()
+        appender = cursor.appender("listed")
 
-        def write_down(listing: Listing) -> bool:
+        def take(listing: Listing) -> bool:
             bucket, prefix, after, until = listing
             for number, page in enumerate(list_objects(client, bucket, prefix, after=after, until=until)):
                 if failed.is_set() or number == most_pages:
                     return False
                 with lock:
-                    writer.writerows([bucket, *found] for found in page)
+                    appender.append_rows([(bucket, *found) for found in page])
+                    appender.flush()
             return True
 
-        begun = [pool.submit(write_down, listing) for listing in listings]
+        begun = [pool.submit(take, listing) for listing in listings]
         try:
-            plan = Plan(etags_tell=ask_etags(), listings_complete=all([one.result() for one in begun]))
+            etags_tell = ask_etags()
+            complete = [one.result() for one in begun]
         except BaseException:
             failed.set()
             raise
-    load_listings(tables, path)
-    find_verified(tables, plan.etags_tell)
+        cursor.commit()
+    find_verified(tables, etags_tell)
     find_next_steps(tables)
     tables.run("drop table listed")
-    return plan
-
-
-def load_listings(tables: Tables, path: Path) -> None:
-    """Make the table `listed` of what was written down; an object may be in it more than once."""
-    types = ", ".join(f"'{column}': '{'bigint' if column == 'size' else 'varchar'}'" for column in LISTED)
-    tables.run(f"create table listed as from read_csv(?, columns = {{{types}}}, header = false, {CSV})", str(path))
-    path.unlink()
+    return Plan(etags_tell, all(complete))
 
 
 def destination_listings(tables: Tables) -> list[Listing]:
@@ -138,12 +131,12 @@ def destination_listings(tables: Tables) -> list[Listing]:
     ends = tables.run(
         "select destination_bucket, min(destination_key), max(destination_key) from manifest group by all order by 1"
     )
-    shared = [(bucket, os.path.commonprefix([first, last])) for bucket, first, last in ends]
+    shared = [(bucket, os.path.commonprefix(keys)) for bucket, *keys in ends]  # noqa: RUF071 (characters are meant)
     return [Listing(bucket, prefix[: prefix.rfind("/") + 1]) for bucket, prefix in shared]
 
 
 def source_listings(tables: Tables) -> list[Listing]:
-    """Of the prefixes of the originals; a large one is divided between threads, because pages must be asked for in turn.
+    """Of the prefixes of the originals; a large one is divided, because its pages can only be asked for in turn.
 
     If a store's order differs from S3's, objects may be left out: each row
     whose source is not listed is looked at.

@@ -73,7 +73,7 @@ def is_proof(answer: Answer, row: ManifestRow, store: Store) -> bool:
 
 
 def is_transient(answer: Answer) -> bool:
-    """Whether a retry may succeed: no answer, an error of S3's own, too many requests, a race, a change while reading."""
+    """Whether a retry may succeed: no answer, S3's own error, too many requests, a race, a change while reading."""
     if answer.status >= 500:
         return answer.status != NOT_IMPLEMENTED
     return answer.status in (0, 409, 412, 429) or answer.code in TRANSIENT_CODES
@@ -110,7 +110,7 @@ def outcome_without_copy(store: Store, row: ManifestRow) -> Outcome | None:
 
 
 def same_bytes(store: Store, row: ManifestRow, destination: dict[str, Any]) -> bool:
-    """Whether the destination holds the manifest's bytes: equal in size, and in full checksums, else etags, else SHA-256.
+    """Whether the destination holds the manifest's bytes: equal in size, and by full checksums, etags or SHA-256.
 
     Raises SourceDiffers if only the source could tell, and it has gone or changed.
     """

@@ -86,10 +86,13 @@ def run_rows(
     others begun; a second one is Python's own.
     """
     gc.freeze()  # the SDK's objects do not change: walking through them again and again is a quarter of the time
-    with ctrl_c() as stop:
-        run = CopyRun(send, store, workers, recorder.record, stop)
-        run.finish(tasks(rows, recorder, stop, send, believe_listings), recorder.flush_in_time)
-        recorder.flush()
+    try:
+        with ctrl_c() as stop:
+            run = CopyRun(send, store, workers, recorder.record, stop)
+            run.finish(tasks(rows, recorder, stop, send, believe_listings), recorder.flush_in_time)
+            recorder.flush()
+    finally:
+        gc.unfreeze()
     return run.rejected
 
 
