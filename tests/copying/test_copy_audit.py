@@ -12,6 +12,7 @@ import pytest
 from linkage.copying.manifest import ManifestRow
 from tests.support.answering_proxy import LIST, Reply, Request, error
 from tests.support.copying import (
+    CANARY_KEY,
     DUMP,
     MIB,
     body,
@@ -26,7 +27,6 @@ from tests.support.copying import (
 from tests.support.servers import S3
 
 VERIFIED = "verified {}   missing 0   different 0   undecided 0   failed 0"
-CANARY_KEY = "patients/image-linkage-canary"
 
 
 def said(run: Any) -> tuple[str, str]:
@@ -172,7 +172,7 @@ def test_a_refusal_is_no_finding(s3, proxy, copy_here):
     copy_here(proxy, rows)
     results_file(s3).unlink()
     proxy.rule = lambda request: (
-        error(403, "") if request.method == "HEAD" and request.key.startswith("patients/p") else None
+        error(403, "") if request.method == "HEAD" and request.key.startswith("patients/1") else None
     )
     line = only_line(copy_here(proxy, rows, "--verify"))
     assert "S3 refuses these credentials" in line
@@ -222,20 +222,20 @@ def md5s(s3: S3, prefix: str) -> dict[str, str]:
 
 def test_rclone_agrees_on_a_finished_run_and_disagrees_on_a_replaced_copy(s3, proxy, copy_here):
     etag = upload_in_parts(s3, f"{DUMP}99.tif", [b"a" * 5 * MIB, b"b"])
-    rows = [*pictures(s3, 12), row_of(s3, f"{DUMP}99.tif", "patients/p/99.tif", etag, 5 * MIB + 1)]
+    rows = [*pictures(s3, 12), row_of(s3, f"{DUMP}99.tif", "patients/1/99.tif", etag, 5 * MIB + 1)]
     upload(s3, f"{DUMP}100.jpg", b"not in the manifest")
     assert copy_here(proxy, rows).returncode == 0
 
     def differing() -> set[str]:
-        sources, copies = md5s(s3, DUMP), md5s(s3, "patients/p/")
+        sources, copies = md5s(s3, DUMP), md5s(s3, "patients/1/")
         expected = {row.destination_key: sources[row.source_key] for row in rows}
         return {key for key in expected.keys() | copies.keys() if expected.get(key) != copies.get(key)}
 
     assert differing() == set()
     assert copy_here(proxy, rows, "--verify").returncode == 0
     replaced(s3, rows[3])
-    upload(s3, "patients/p/of-nobody.jpg")
-    assert differing() == {rows[3].destination_key, "patients/p/of-nobody.jpg"}
+    upload(s3, "patients/1/of-nobody.jpg")
+    assert differing() == {rows[3].destination_key, "patients/1/of-nobody.jpg"}
     assert copy_here(proxy, rows, "--verify").returncode == 1
 
 

@@ -10,10 +10,10 @@ from moto.server import ThreadedMotoServer
 
 from copy_objects import main
 from linkage.copying import canary
-from linkage.settings import project_var
 from sandbox.s3_server import client_environment
 from tests.support.answering_proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
 from tests.support.copying import (
+    CANARY_KEY,
     DUMP,
     body,
     count_versions,
@@ -28,7 +28,6 @@ from tests.support.copying import (
 )
 from tests.support.servers import S3
 
-CANARY_KEY = "patients/image-linkage-canary"
 ENGINES = pytest.mark.parametrize("engine", ["crt", "boto3"])
 
 
@@ -152,16 +151,20 @@ def test_the_canary_never_lies_in_the_dump(s3, proxy, copy_here):
     assert set(objects(s3, "patients/")) == {row.source_key, source}
 
 
-def test_the_canary_lies_where_the_copies_do(monkeypatch):
-    assert canary.canary_key() == CANARY_KEY
-    for template, key in [
-        ("{patient_id}/{recid}.jpg", "image-linkage-canary"),
-        ("a/b/x-{recid}.jpg", "a/b/image-linkage-canary"),
+@pytest.mark.parametrize(
+    ("destination", "key"),
+    [
+        ("patients/0f0e2b1c-0000-4000-8000-0123456789ab/images/b/1.jpg", CANARY_KEY),
+        ("patients/P-0F0E2B1C-0000-4000-8000-0123456789AB/1.jpg", CANARY_KEY),
+        ("patients/4711/1.jpg", CANARY_KEY),
+        ("patients/2016-10-18/1.jpg", CANARY_KEY),
+        ("unlinked/wound-photo/228.jpg", "unlinked/wound-photo/image-linkage-canary"),
+        ("a/2nd/x-228.jpg", "a/2nd/image-linkage-canary"),
         ("a.jpg", "image-linkage-canary"),
-    ]:
-        monkeypatch.setattr(canary, "project_var", {"destination_key_template": template}.get)
-        assert canary.canary_key() == key
-    assert not CANARY_KEY.startswith(project_var("source_prefix"))
+    ],
+)
+def test_the_canary_lies_beside_the_first_folder_that_is_of_one_patient_or_day(destination, key):
+    assert canary.canary_key(destination) == key
 
 
 def test_a_dry_run_tries_nothing(s3, proxy, copy_here):

@@ -117,7 +117,7 @@ def test_a_second_run_writes_nothing_and_finds_everything_there(s3, tmp_path, co
 def test_type_metadata_and_tags_go_along(s3, tmp_path, copy):
     sent = {"ContentType": "image/x-clinic", "CacheControl": "no-cache", "ContentDisposition": "inline"}
     etag = upload(s3, f"{DUMP}1.jpg", Metadata={"taken-by": "nurse"}, Tagging="kind=wound&side=left", **sent)
-    row = row_of(s3, f"{DUMP}1.jpg", "patients/p/1.jpg", etag, 9)
+    row = row_of(s3, f"{DUMP}1.jpg", "patients/1/1.jpg", etag, 9)
     assert copy(write_manifest(tmp_path, [row])).returncode == 0
     found = s3.client.head_object(Bucket=s3.bucket, Key=row.destination_key)
     assert {name: found[name] for name in sent} == sent
@@ -394,7 +394,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(s3, tmp_path, e
         process.send_signal(signal.SIGINT)
         printed, errors = process.communicate()
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "stopped by Ctrl-C; run the same command again to go on where this run ended"
+    assert errors.splitlines()[-1] == "stopped by Ctrl-C; run the same command again to continue where this run ended"
     assert "Traceback" not in errors
     recorded = {result["destination_key"] for result in results(s3)}
     assert recorded == set(without_canary(s3, "patients/"))
@@ -487,25 +487,34 @@ BAD_MANIFESTS = {
     "a missing column": ([COLUMNS[:-1], GOOD[:-1]], "the columns must be"),
     "a repeated column": ([(*COLUMNS[:-1], "image_id"), GOOD], "the columns must be"),
     "no header": ([GOOD], "line 1: the columns must be"),
-    "too few fields": ([COLUMNS, GOOD, GOOD[:-1]], "line 3: 6 fields instead of 7"),
-    "too many fields": ([COLUMNS, (*GOOD, "x")], "line 2: 8 fields instead of 7"),
-    "a quote without end": (",".join(COLUMNS).encode() + b'\nid,"clinic\n', "line 2: malformed CSV"),
-    "text after a quote": (",".join(COLUMNS).encode() + b'\n"id"x,b,k,e,1,b,d\n', "line 2: malformed CSV"),
-    "bytes that are no UTF-8": (",".join(COLUMNS).encode() + b"\nid,b,k\xff,e,1,b,d\n", "line 2: this is not UTF-8"),
-    "UTF-16": (",".join(COLUMNS).encode("utf-16"), "line 1: this is not UTF-8"),
+    "too few fields": ([COLUMNS, GOOD, GOOD[:-1]], "line 3 has too few fields"),
+    "too many fields": ([COLUMNS, (*GOOD, "x")], "line 2 has too many fields"),
+    "a quote without end": (",".join(COLUMNS).encode() + b'\nid,"clinic\n', "line 2 has quotes that do not match"),
+    "text after a quote": (",".join(COLUMNS).encode() + b'\n"id"x,b,k,e,1,b,d\n', "line 2 has quotes that do not match"),
+    "line feeds and a wrong number of fields": (
+        ",".join(COLUMNS).encode() + b'\nid,b,d/k,e,1,b,"a\nb"\nid,b,d/k,e,1\n',
+        "line 4 has too few fields",
+    ),
+    "an empty line": ([COLUMNS, GOOD, [], changed(destination_key="patients/2.jpg")], "quotes or line ends are not"),
+    "line ends of two kinds": (
+        ",".join(COLUMNS).encode() + b"\r\nid,b,d/k,e,1,b,a\nid,b,d/k,e,1,b,c\r\n",
+        "quotes or line ends are not",
+    ),
+    "bytes that are no UTF-8": (",".join(COLUMNS).encode() + b"\nid,b,k\xff,e,1,b,d\n", "line 2 is not UTF-8"),
+    "UTF-16": (",".join(COLUMNS).encode("utf-16"), "line 1 is not UTF-8"),
     "no image id": ([COLUMNS, changed(image_id="")], "line 2: image_id is empty"),
     "no source bucket": ([COLUMNS, changed(source_bucket="")], "line 2: source_bucket is empty"),
     "no source key": ([COLUMNS, changed(source_key="")], "line 2: source_key is empty"),
     "no etag": ([COLUMNS, changed(source_etag="")], "line 2: source_etag is empty"),
     "no size": ([COLUMNS, changed(source_size="")], "line 2: source_size is empty"),
-    "a size in words": ([COLUMNS, changed(source_size="nine")], "line 2: source_size is no number"),
-    "a negative size": ([COLUMNS, changed(source_size="-9")], "line 2: source_size is no number"),
+    "a size in words": ([COLUMNS, changed(source_size="nine")], "line 2: source_size is not a number"),
+    "a negative size": ([COLUMNS, changed(source_size="-9")], "line 2: source_size is not a number"),
     "no destination bucket": ([COLUMNS, changed(destination_bucket="")], "line 2: destination_bucket is empty"),
     "no destination key": ([COLUMNS, changed(destination_key="")], "line 2: destination_key is empty"),
-    "a repeated destination": ([COLUMNS, GOOD, changed(image_id="other")], "line 3: the destination stands in an"),
+    "a repeated destination": ([COLUMNS, GOOD, changed(image_id="other")], "line 3: the destination appears in an"),
     "a destination repeated once folded": (
         [COLUMNS, GOOD, changed(destination_key="patients//./x/../1.jpg")],
-        "line 3: the destination stands in an",
+        "line 3: the destination appears in an",
     ),
     "a long record before": (
         [COLUMNS, changed(destination_key="patients/line\nfeed"), changed(source_etag="")],
@@ -557,8 +566,8 @@ def test_a_destination_under_a_source_prefix_is_refused(s3, tmp_path, run_here, 
     assert list(tmp_path.iterdir()) == [manifest]
 
 
-def test_the_dump_is_out_of_bounds_in_every_bucket(s3, tmp_path, copy):
-    row = row_of(s3, "elsewhere/1.jpg", f"{DUMP}1.jpg", upload(s3, "elsewhere/1.jpg"), 9, s3.new_bucket())
+def test_the_originals_prefix_is_out_of_bounds_in_every_bucket(s3, tmp_path, copy):
+    row = picture(s3, 1)._replace(destination_key=f"{DUMP}copies/1.jpg", destination_bucket=s3.new_bucket())
     assert_refused(copy(write_manifest(tmp_path, [row])), saying="under a source prefix")
 
 
@@ -602,8 +611,8 @@ def test_an_s3_that_cannot_be_used_is_one_sentence_within_seconds_and_nothing_is
 @pytest.mark.parametrize(
     ("content", "saying"),
     [
-        ("image_id,outcome\n", "its first line is another one"),
-        (",".join(SEED_COLUMNS["copy_results"]) + "\r\n", "its first line is another one"),
+        ("image_id,outcome\n", "its first line is not the header"),
+        (",".join(SEED_COLUMNS["copy_results"]) + "\r\n", "its first line is not the header"),
     ],
 )
 def test_a_results_file_that_is_none_is_refused_before_anything_is_copied(s3, tmp_path, content, saying, copy):

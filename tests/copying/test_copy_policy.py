@@ -60,8 +60,8 @@ def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run
     ("action", "key"),
     [
         ("s3:DeleteObject", "filemaker-import/images-bulk-dump/1.jpg"),
-        ("s3:DeleteObject", "patients/p/images/b/1.jpg"),
-        ("s3:DeleteObjectVersion", "patients/p/images/b/1.jpg"),
+        ("s3:DeleteObject", "patients/1/images/b/1.jpg"),
+        ("s3:DeleteObjectVersion", "patients/1/images/b/1.jpg"),
         ("s3:DeleteObjectTagging", "filemaker-import/images-bulk-dump/1.jpg"),
         ("s3:PutObject", "filemaker-import/images-bulk-dump/1.jpg"),
         ("s3:PutObjectTagging", "filemaker-import/images-bulk-dump/1.jpg"),

@@ -15,7 +15,7 @@ import pytest
 from linkage.copying import resume
 from linkage.copying.results import COLUMNS
 from linkage.errors import UnusableInput
-from linkage.s3.clients import patient_client
+from linkage.s3.clients import retrying_client
 from linkage.s3.listing import list_objects
 from tests.support.answering_proxy import COPY, GET, HEAD, LIST, AnsweringProxy, Reply
 from tests.support.copying import (
@@ -414,7 +414,7 @@ def through(monkeypatch: pytest.MonkeyPatch, proxy: AnsweringProxy) -> Any:
     """A client of the copier's that goes through the proxy."""
     for name, value in {**proxy.environment, "AWS_ENDPOINT_URL_S3": proxy.endpoint}.items():
         monkeypatch.setenv(name, value)
-    return patient_client()
+    return retrying_client()
 
 
 def without_encoding(request: Any, reply: Reply) -> Reply:
