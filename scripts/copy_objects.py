@@ -11,7 +11,7 @@ from linkage.copying.canary import canary_keys, check_source, check_store, etags
 from linkage.copying.manifest import count_rows, find_buckets, read_manifest
 from linkage.copying.report import LABELS, Recorder, Tally, report, report_json
 from linkage.copying.results import ResultsFile, open_results, read_results
-from linkage.copying.resume import all_in, compare_with_results, make_plan, planned_rows, take_results
+from linkage.copying.resume import make_plan, planned_rows, take_results
 from linkage.copying.rules import Store
 from linkage.copying.run import LOOKING, run_rows
 from linkage.copying.tables import Tables, private_tables
@@ -54,11 +54,9 @@ def copy(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     client, retrying = single_try_client(options.workers + LOOKING), retrying_client()
     with open_results(path) as results, open_engine(options.engine, client, endpoints, options.workers) as send:
         take_results(tables, results.read())
-        compare_with_results(tables)
-        sources = not all_in(tables, "verified_before", rows)
-        plan = make_plan(tables, retrying, partial(place_canaries, retrying, tables, canaries), sources=sources)
-        if not all_in(tables, "verified", rows):
-            check_source(retrying, next(planned_rows(tables, 1)).row)
+        plan = make_plan(tables, retrying, partial(place_canaries, retrying, tables, canaries), rows)
+        if not plan.finished:
+            check_source(retrying, next(planned_rows(tables, 1))[0])
             check_store(send, canaries)
         return carry_out(options, tables, rows, Store(client, plan.etags_tell), send=send, results=results)
 
@@ -68,8 +66,7 @@ def preview(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     find_places(find_buckets(tables))
     retrying = retrying_client()
     take_results(tables, read_results(results_path(options)))
-    compare_with_results(tables)
-    plan = make_plan(tables, retrying, partial(etags_tell, retrying, canary_keys(tables)), sources=True)
+    plan = make_plan(tables, retrying, partial(etags_tell, retrying, canary_keys(tables)), rows)
     store = Store(single_try_client(LOOKING), plan.etags_tell)
     return carry_out(options, tables, rows, store, believe_listings=plan.listings_complete)
 
@@ -85,12 +82,12 @@ def carry_out(
     believe_listings: bool = True,
 ) -> int:
     """Decide the first `rows` rows as planned, report what became of them, and return the exit code."""
+    planned = planned_rows(tables, rows)
     with progress(rows) as advance:
         recorder = Recorder(results, advance, log=options.json)
         rejected = run_rows(
-            planned_rows(tables, rows), store, recorder,
-            send=send, workers=options.workers, believe_listings=believe_listings,
-        )  # fmt: skip
+            planned, store, recorder, send=send, workers=options.workers, believe_listings=believe_listings
+        )
     if options.json:
         report_json(recorder.tally, LABELS)
     elif results:

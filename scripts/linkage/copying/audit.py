@@ -8,7 +8,7 @@ from linkage.copying.canary import canary_keys, etags_tell
 from linkage.copying.manifest import count_rows, find_buckets
 from linkage.copying.report import Recorder, Tally
 from linkage.copying.results import read_results
-from linkage.copying.resume import compare_with_results, make_plan, planned_rows, take_results
+from linkage.copying.resume import make_plan, planned_rows, take_results
 from linkage.copying.rules import SIZE_DIFFERS, TOO_LARGE, Outcome, Store
 from linkage.copying.run import run_rows
 from linkage.copying.tables import Tables, private_tables
@@ -64,9 +64,8 @@ def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
     if not rows:
         return Audit(Tally(done=(VERIFIED,)), "", 0)
     find_places(find_buckets(tables))
-    compare_with_results(tables)
     lister = retrying_client()
-    plan = make_plan(tables, lister, partial(etags_tell, lister, canary_keys(tables)), sources=False)
+    plan = make_plan(tables, lister, partial(etags_tell, lister, canary_keys(tables)), rows, list_sources=False)
     store = Store(single_try_client(workers), plan.etags_tell)
     with progress(rows) as advance:
         recorder = Recorder(None, advance, log=log, translate=finding, done=(VERIFIED,))

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import duckdb
 
-from linkage.copying.tables import CSV, Tables
+from linkage.copying.tables import Tables, csv_source
 from linkage.errors import UnusableInput
 
 COLUMNS = (
     "image_id", "source_bucket", "source_key", "source_etag", "source_size", "destination_bucket", "destination_key",
 )  # fmt: skip
 LAST = 2**62  # above all row numbers
-NEEDS_FOLDING = r"\\|//|^/|/$|(^|/)\.\.?(/|$)"
+FOLDABLE = r"\\|//|^/|/$|(^|/)\.\.?(/|$)"
 REJECTED = {
     "MISSING COLUMNS": "has too few fields",
     "TOO MANY COLUMNS": "has too many fields",
@@ -54,10 +54,15 @@ def read_manifest(tables: Tables, path: Path) -> None:
         ) from None
     load_records(tables, copy, read_header(copy))
     copy.unlink()
-    check_values(tables)
+    empty = " ".join(f"when {column} is null then '{column} is empty'" for column in COLUMNS)
+    not_a_size = "not regexp_full_match(source_size, '[0-9]{1,18}') then 'source_size is not a number of bytes'"
+    refuse_first(
+        tables,
+        f"select row_number, case {empty} when {not_a_size} end as problem from manifest where problem is not null",
+        "run dbt build again",
+    )
     tables.run("alter table manifest alter source_size type bigint")
     make_source_prefixes(tables)
-    make_folded_destinations(tables)
     check_destinations(tables)
 
 
@@ -82,12 +87,11 @@ def read_header(path: Path) -> list[str]:
 
 def load_records(tables: Tables, path: Path, header: list[str]) -> None:
     """Make the table `manifest` of the file's records, all of them texts; null for an empty value."""
-    types = ", ".join(f"'{name}': 'varchar'" for name in header)
     malformed = UnusableInput("the manifest's quotes or line ends are not those of a CSV file; run dbt build again")
     try:
         tables.run(
             f"create table manifest as select row_number() over () as row_number, {', '.join(COLUMNS)} "
-            f"from read_csv(?, columns = {{{types}}}, header = true, store_rejects = true, {CSV})",
+            f"from {csv_source(header, 'header = true', 'store_rejects = true')}",
             str(path),
         )
     except duckdb.InvalidInputException:
@@ -101,59 +105,7 @@ def load_records(tables: Tables, path: Path, header: list[str]) -> None:
             what = REJECTED.get(kind, "is not a line of a CSV file")
             raise UnusableInput(f"manifest line {line} {what}; run dbt build again")
         if sum(1 for _ in file) != lines_before(tables, LAST):
-            raise malformed  # DuckDB leaves out empty lines, and has left out others without a word
-
-
-def check_values(tables: Tables) -> None:
-    """Raise UnusableInput for the first row that lacks a value, or whose size is not a number."""
-    empty = " ".join(f"when {column} is null then '{column} is empty'" for column in COLUMNS)
-    refuse_first(
-        tables,
-        f"""
-        select
-            row_number,
-            case
-                {empty}
-                when not regexp_full_match(source_size, '[0-9]{{1,18}}') then 'source_size is not a number of bytes'
-            end as problem
-        from manifest
-        where problem is not null
-        """,
-        "run dbt build again",
-    )
-
-
-def check_destinations(tables: Tables) -> None:
-    """Raise UnusableInput for the first destination that lies under a source prefix, or that appears twice."""
-    refuse_first(
-        tables,
-        """
-        select row_number, 'the destination lies under a source prefix, which is a backup and only ever read'
-        from (
-            select row_number, destination_bucket as bucket, destination_key || '/' as key from manifest
-            union all
-            select row_number, bucket, key || '/' from folded_destination
-        ) as destination  -- with the slash: where keys are paths, "a/b" hides everything under "a/b/"
-        cross join (select distinct length(prefix) as characters from source_prefix)
-        semi join source_prefix
-            on source_prefix.prefix = left(destination.key, characters)
-            and (source_prefix.prefix <> '' or source_prefix.bucket = destination.bucket)
-        """,
-        "set destination_key_template or destination_bucket, and run dbt build again",
-    )
-    refuse_first(
-        tables,
-        """
-        with repeated as (select bucket, key from folded_destination group by bucket, key having count(*) > 1)
-        select row_number, 'the destination appears in an earlier line, too'
-        from (
-            select row_number, min(row_number) over (partition by bucket, key) as first_row
-            from folded_destination semi join repeated using (bucket, key)
-        )
-        where row_number > first_row
-        """,
-        "set destination_key_template to a pattern that differs for each image, and run dbt build again",
-    )
+            raise malformed  # DuckDB leaves empty lines out, and some malformed ones, without reporting them
 
 
 def refuse_first(tables: Tables, problems: str, remedy: str) -> None:
@@ -190,30 +142,55 @@ def make_source_prefixes(tables: Tables) -> None:
         group by all
         """
     )
-    folding = "select bucket, prefix from source_prefix where regexp_matches(prefix || 'x', ?)"
-    folded = [(bucket, fold_prefix(prefix)) for bucket, prefix in tables.run(folding, NEEDS_FOLDING)]
+    prefixes = tables.run("select bucket, prefix from source_prefix where regexp_matches(prefix || 'x', ?)", FOLDABLE)
+    folded = [fold(f"{prefix}x").removesuffix("x") for _, prefix in prefixes]
     tables.run(
         "insert into source_prefix select unnest(?::varchar[]), unnest(?::varchar[]), 0",
-        [bucket for bucket, _ in folded],
-        [prefix for _, prefix in folded],
+        [bucket for bucket, _ in prefixes], folded,
+    )  # fmt: skip
+
+
+def check_destinations(tables: Tables) -> None:
+    """Raise UnusableInput for the first destination that lies under a source prefix, or that appears twice."""
+    keys = tables.run(
+        "select row_number, destination_key from manifest where regexp_matches(destination_key, ?)", FOLDABLE
     )
-
-
-def make_folded_destinations(tables: Tables) -> None:
-    """Make the view `folded_destination`: each row's bucket and key as a store takes them for which keys are paths."""
-    folding = "select row_number, destination_key from manifest where regexp_matches(destination_key, ?)"
-    found = tables.run(folding, NEEDS_FOLDING)
     tables.run(
         "create table folded as select unnest(?::bigint[]) as row_number, unnest(?::varchar[]) as key",
-        [row_number for row_number, _ in found],
-        [fold(key) for _, key in found],
-    )
+        [row_number for row_number, _ in keys], [fold(key) for _, key in keys],
+    )  # fmt: skip
     tables.run("""
-        create view folded_destination as
-        select row_number, destination_bucket as bucket, coalesce(folded.key, destination_key) as key
-        from manifest
-        left join folded using (row_number)
+        create view destination as
+        select row_number, destination_bucket as bucket, destination_key as key from manifest
+        union all
+        select row_number, destination_bucket, key from manifest inner join folded using (row_number)
     """)
+    # With a slash, because where keys are paths "a/b" hides everything under "a/b/".
+    refuse_first(
+        tables,
+        """
+        select row_number, 'the destination lies under a source prefix, which is a backup and only ever read'
+        from destination
+        cross join (select distinct length(prefix) as characters from source_prefix)
+        semi join source_prefix
+            on source_prefix.prefix = left(key || '/', characters)
+            and (source_prefix.prefix <> '' or source_prefix.bucket = destination.bucket)
+        """,
+        "set destination_key_template or destination_bucket, and run dbt build again",
+    )
+    refuse_first(
+        tables,
+        """
+        with repeated as (select bucket, key from destination group by all having count(*) > 1)
+        select row_number, 'the destination appears in an earlier line, too'
+        from (
+            select row_number, min(row_number) over (partition by bucket, key) as first_row
+            from destination semi join repeated using (bucket, key)
+        )
+        where row_number > first_row
+        """,
+        "set destination_key_template to a pattern that differs for each image, and run dbt build again",
+    )
 
 
 def count_rows(tables: Tables) -> int:
@@ -224,12 +201,8 @@ def count_rows(tables: Tables) -> int:
 
 def find_buckets(tables: Tables) -> list[str]:
     """The buckets of the manifest's sources and destinations."""
-    return [
-        bucket
-        for (bucket,) in tables.run(
-            "select source_bucket from manifest union select destination_bucket from manifest order by 1"
-        )
-    ]
+    both = "select source_bucket from manifest union select destination_bucket from manifest order by 1"
+    return [bucket for (bucket,) in tables.run(both)]
 
 
 def fold(key: str) -> str:
@@ -241,9 +214,3 @@ def fold(key: str) -> str:
         elif segment not in ("", "."):
             segments.append(segment)
     return "/".join(segments)
-
-
-def fold_prefix(prefix: str) -> str:
-    """`prefix` folded; one that ends a folder still does."""
-    folded = fold(prefix)
-    return f"{folded}/" if folded and prefix.endswith(("/", "\\")) else folded

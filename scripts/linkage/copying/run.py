@@ -97,7 +97,11 @@ def run_rows(
 
 
 def tasks(
-    rows: Iterable[PlannedRow], recorder: Recorder, stop: threading.Event, send: Send | None, believe_listings: bool
+    rows: Iterable[PlannedRow],
+    recorder: Recorder,
+    stop: threading.Event,
+    send: Send | None,
+    believe_listings: bool,
 ) -> Iterator[Task]:
     """The rows that need a request; the others are recorded as what they are known to be."""
     for row, step, etag in rows:

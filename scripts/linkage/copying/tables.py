@@ -1,7 +1,7 @@
 """The tables of one run: a DuckDB file that is gone when the run has ended."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import duckdb
 
 MEMORY_LIMIT = "96MB"
-CSV = "auto_detect = false, delim = ',', quote = '\"', escape = '\"'"
 
 
 class Tables(NamedTuple):
@@ -35,3 +34,10 @@ def private_tables() -> Iterator[Tables]:
         settings = {"memory_limit": MEMORY_LIMIT, "threads": "1", "temp_directory": str(folder / "spilled")}
         with duckdb.connect(str(folder / "run.duckdb"), config=settings) as connection:
             yield Tables(connection, folder)
+
+
+def csv_source(columns: Iterable[str], *options: str) -> str:
+    """SQL for the records of a CSV file, a parameter of the query, as texts in these columns."""
+    types = ", ".join(f"'{column}': 'varchar'" for column in columns)
+    dialect = "auto_detect = false, delim = ',', quote = '\"', escape = '\"', buffer_size = 8000000"
+    return f"read_csv(?, columns = {{{types}}}, {', '.join([dialect, *options])})"

@@ -24,7 +24,7 @@ class ListedObject(NamedTuple):
 
 
 def list_objects(
-    client: Any, bucket: str, prefix: str, *, after: str = "", until: str = ""
+    client: Any, bucket: str, prefix: str, after: str = "", until: str = ""
 ) -> Iterator[list[ListedObject]]:
     """S3's own listing, at most 1,000 objects at a time; one empty page if there is nothing.
 
