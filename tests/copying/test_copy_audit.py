@@ -88,7 +88,7 @@ FINDINGS = {removed: "missing", replaced: "different", lengthened: "different", 
 
 
 @pytest.mark.parametrize("with_results", [True, False])
-def test_a_copy_that_is_not_there_or_another_is_found_and_named(s3, proxy, copy_here, tmp_path, with_results):
+def test_a_missing_or_different_copy_is_found_and_named(s3, proxy, copy_here, tmp_path, with_results):
     rows = pictures(s3, len(FINDINGS) + 1)
     copy_here(proxy, rows)
     for row, change in zip(rows, FINDINGS, strict=False):
@@ -101,7 +101,7 @@ def test_a_copy_that_is_not_there_or_another_is_found_and_named(s3, proxy, copy_
         assert f"  {row.image_id}  {finding}\n" in run.stdout
 
 
-def test_originals_that_have_gone_make_no_proved_copy_undecided(s3, proxy, copy_here, tmp_path):
+def test_a_proved_copy_is_verified_even_if_its_original_has_gone(s3, proxy, copy_here, tmp_path):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     s3.client.delete_object(Bucket=s3.bucket, Key=rows[0].source_key)
@@ -110,7 +110,7 @@ def test_originals_that_have_gone_make_no_proved_copy_undecided(s3, proxy, copy_
     assert run.returncode == 0, run
 
 
-def test_what_only_a_lost_original_could_tell_is_undecided(s3, proxy, copy_here, tmp_path):
+def test_a_copy_that_only_a_lost_original_could_prove_is_undecided(s3, proxy, copy_here, tmp_path):
     etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b"])
     row = row_of(s3, f"{DUMP}1.tif", "patients/1.tif", etag, 5 * MIB + 1)
     copy_here(proxy, [row])
@@ -122,7 +122,7 @@ def test_what_only_a_lost_original_could_tell_is_undecided(s3, proxy, copy_here,
     assert f"  {row.image_id}  undecided source_missing" in run.stdout
 
 
-def test_what_the_results_call_copied_is_looked_for_outside_the_manifest_too(s3, proxy, copy_here):
+def test_copies_in_the_results_are_audited_although_the_manifest_does_not_have_them(s3, proxy, copy_here):
     first, second = pictures(s3, 2)
     copy_here(proxy, [first, second])
     removed(s3, second)
@@ -144,7 +144,7 @@ def test_the_newest_line_of_the_results_is_what_is_audited(s3, proxy, copy_here)
     assert said(run) == (VERIFIED.format(1), VERIFIED.format(1))
 
 
-def test_what_a_listing_leaves_out_is_not_called_missing(s3, proxy, copy_here):
+def test_an_object_that_a_listing_leaves_out_is_not_called_missing(s3, proxy, copy_here):
     rows = pictures(s3, 3)
     copy_here(proxy, rows)
     nothing = b"<ListBucketResult></ListBucketResult>"
@@ -167,7 +167,7 @@ def test_it_works_while_a_run_holds_the_results(s3, proxy, copy_here):
     assert results_file(s3).read_bytes().endswith(b"being wri"), "a torn line is the next run's to set aside"
 
 
-def test_a_refusal_is_no_finding(s3, proxy, copy_here):
+def test_refused_credentials_are_not_a_finding(s3, proxy, copy_here):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     results_file(s3).unlink()
@@ -178,7 +178,7 @@ def test_a_refusal_is_no_finding(s3, proxy, copy_here):
     assert "S3 refuses these credentials" in line
 
 
-def test_passing_trouble_is_waited_out(s3, proxy, copy_here):
+def test_transient_errors_are_waited_out(s3, proxy, copy_here):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     results_file(s3).unlink()
@@ -239,7 +239,7 @@ def test_rclone_agrees_on_a_finished_run_and_disagrees_on_a_replaced_copy(s3, pr
     assert copy_here(proxy, rows, "--verify").returncode == 1
 
 
-def test_picture_of_another_bucket_is_audited_there(s3, proxy, copy_here):
+def test_a_copy_in_another_bucket_is_audited_there(s3, proxy, copy_here):
     other = s3.new_bucket()
     row = picture(s3, 1)._replace(destination_bucket=other)
     copy_here(proxy, [row])

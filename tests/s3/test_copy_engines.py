@@ -141,7 +141,7 @@ def test_an_etag_that_no_header_can_hold_is_one_rows_failure(s3, proxy, monkeypa
         send(copy_parameters(row_of(s3, "x/1.jpg", "y/1.jpg", etag, 9)), 9, answers.put)
         answer = answers.get(timeout=20)
     assert answer.status != 200
-    assert not credentials_rejected(answer)
+    assert not is_refusal(answer)
     assert not [request for request in proxy.seen if "x-amz-acl" in request.headers]
 
 
@@ -468,8 +468,12 @@ def test_what_may_pass_is_told_from_what_lasts(s3, proxy, monkeypatch, engine):
     lasting = {name: reply for name, (reply, _) in LASTING.items()}
     answers = answers_to(s3, proxy, engine, {**PASSING, **lasting})
     assert {name for name in PASSING if not is_transient(answers[name]) or credentials_rejected(answers[name])} == set()
-    assert {name for name in LASTING if is_transient(answers[name]) and not credentials_rejected(answers[name])} == set()
-    assert {name: credentials_rejected(answers[name]) for name in LASTING} == {name: stop for name, (_, stop) in LASTING.items()}
+    assert {
+        name for name in LASTING if is_transient(answers[name]) and not credentials_rejected(answers[name])
+    } == set()
+    assert {name: credentials_rejected(answers[name]) for name in LASTING} == {
+        name: stop for name, (_, stop) in LASTING.items()
+    }
     assert all(answer.code for answer in answers.values())
     assert answers["503"] == Answer(503, "SlowDown")
     assert answers["an archive"] == Answer(403, "InvalidObjectState")

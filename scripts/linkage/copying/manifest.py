@@ -47,11 +47,13 @@ def read_manifest(tables: Tables, path: Path) -> None:
     """
     copy = tables.folder / "manifest.csv"
     try:
-        shutil.copyfile(path, copy)  # so that what is copied is what was checked
+        source = path.open("rb")
     except OSError as error:
         raise UnusableInput(
             f"cannot read the manifest {path}: {error.strerror}; dbt build writes one when all its tests pass"
         ) from None
+    with source, copy.open("wb") as target:
+        shutil.copyfileobj(source, target)  # so that what is copied is what was checked
     load_records(tables, copy, read_header(copy))
     copy.unlink()
     empty = " ".join(f"when {column} is null then '{column} is empty'" for column in COLUMNS)

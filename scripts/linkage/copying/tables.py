@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from linkage.errors import UnusableInput
+from linkage.files import FULL
+
 MEMORY_LIMIT = "96MB"
 
 
@@ -28,12 +31,21 @@ def private_tables() -> Iterator[Tables]:
 
     What exceeds MEMORY_LIMIT is on disk there. Python dictionaries or NumPy
     arrays of a million keys would need either more memory or hashes of them.
+
+    Raises UnusableInput if there is no room in it.
     """
     with tempfile.TemporaryDirectory(prefix="image-linkage-") as name:
         folder = Path(name)
         settings = {"memory_limit": MEMORY_LIMIT, "threads": "1", "temp_directory": str(folder / "spilled")}
-        with duckdb.connect(str(folder / "run.duckdb"), config=settings) as connection:
-            yield Tables(connection, folder)
+        try:
+            with duckdb.connect(str(folder / "run.duckdb"), config=settings) as connection:
+                yield Tables(connection, folder)
+        except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in FULL:
+                raise
+            raise UnusableInput(
+                f"no room in the temporary folder {folder.parent}; make room, or name another folder with TMPDIR"
+            ) from None
 
 
 def csv_source(columns: Iterable[str], *options: str) -> str:
