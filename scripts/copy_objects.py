@@ -9,13 +9,13 @@ from pathlib import Path
 from linkage.copying.audit import FINDINGS, audit_manifest, audit_results
 from linkage.copying.canary import canary_keys, check_source, check_store, etags_tell, place_canaries
 from linkage.copying.manifest import count_rows, find_buckets, read_manifest
-from linkage.copying.report import LABELS, Recorder, Tally, report, report_json
+from linkage.copying.report import LABELS, STOPPED, Recorder, exit_code, report, report_json
 from linkage.copying.results import ResultsFile, open_results, read_results
 from linkage.copying.resume import make_plan, planned_rows, take_results
 from linkage.copying.rules import Store
 from linkage.copying.run import LOOKING, run_rows
 from linkage.copying.tables import Tables, private_tables
-from linkage.errors import UnusableInput, run_script
+from linkage.errors import run_script
 from linkage.paths import data_folder
 from linkage.progress import progress
 from linkage.s3.answers import Send
@@ -25,7 +25,6 @@ from linkage.s3.engines import open_engine
 from linkage.seeds import seed_path
 
 WORKERS = {"crt": 512, "boto3": 32}
-STOPPED = 130
 
 
 def main() -> int:
@@ -65,7 +64,7 @@ def preview(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     """Report what `copy` would do now, and write nothing."""
     find_places(find_buckets(tables))
     retrying = retrying_client()
-    take_results(tables, read_results(results_path(options)))
+    take_results(tables, read_results(options.read_results))
     plan = make_plan(tables, retrying, partial(etags_tell, retrying, canary_keys(tables)), rows)
     store = Store(single_try_client(LOOKING), plan.etags_tell)
     return carry_out(options, tables, rows, store, believe_listings=plan.listings_complete)
@@ -99,7 +98,7 @@ def carry_out(
 
 def verify(options: argparse.Namespace, tables: Tables) -> int:
     """Report whether the store holds what the manifest and the results say, and write nothing."""
-    path = results_path(options)
+    path = options.read_results
     codes = []
     for title, audit in ((options.manifest, partial(audit_manifest, tables)), (path, audit_results)):
         found = audit(path, workers=options.workers, log=options.json)
@@ -111,22 +110,6 @@ def verify(options: argparse.Namespace, tables: Tables) -> int:
         if codes[-1] == STOPPED:
             break
     return max(codes)
-
-
-def exit_code(tally: Tally, rejected: str, rows: int) -> int:
-    """The exit code after a run over this many rows.
-
-    Raises UnusableInput if S3 rejected these credentials.
-    """
-    if rejected:
-        raise UnusableInput(
-            f"S3 refuses these credentials ({rejected}); renew them, or check their rights, and run the same command "
-            "again to continue where this run ended"
-        )
-    if tally.outcomes.total() < rows:
-        print("stopped by Ctrl-C; run the same command again to continue where this run ended", file=sys.stderr)
-        return STOPPED
-    return 1 if tally.undone else 0
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -147,6 +130,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="json: a line for each object")
     options = parser.parse_args()
     options.workers = options.workers or WORKERS[options.engine]
+    options.read_results = options.results or data_folder() / "copy_results.csv"
     options.json = options.log_format == "json"
     if options.verify and options.limit:
         parser.error("--verify checks all rows; leave --limit out")
@@ -158,11 +142,6 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)
-
-
-def results_path(options: argparse.Namespace) -> Path:
-    """The results file to read; it need not exist."""
-    return options.results or data_folder() / "copy_results.csv"
 
 
 if __name__ == "__main__":

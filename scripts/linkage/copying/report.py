@@ -1,6 +1,7 @@
 """What a run of copies reports: each outcome in the results file, and the totals."""
 
 import json
+import sys
 import time
 import uuid
 from collections import Counter
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from linkage.copying.manifest import ManifestRow
 from linkage.copying.results import Result, ResultsFile
 from linkage.copying.rules import DONE, Outcome
+from linkage.errors import UnusableInput
 from linkage.files import csv_lines
 from linkage.progress import Advance
 
@@ -23,6 +25,7 @@ LABELS = {
     "failed": "failed",
 }
 NAMED_ROWS = 20
+STOPPED = 130  # the exit code after Ctrl-C, as in a shell
 BATCH_ROWS = 1000
 BATCH_SECONDS = 0.2
 LOGGED = ("run_id", "recorded_at", "image_id", "size", "outcome", "attempts", "error")
@@ -71,9 +74,13 @@ class Recorder:
         """Take the outcome of one row, decided after this many attempts (0: known without a request)."""
         name, destination_etag, error = self.translate(outcome)
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        *of_source, size, destination_bucket, destination_key = row
-        destination = (destination_bucket, destination_key, destination_etag)
-        self.batch.append(Result(self.run_id, now, *of_source, *destination, size, name, attempts, error))
+        image_id, source_bucket, source_key, source_etag, size, destination_bucket, destination_key = row
+        self.batch.append(
+            Result(
+                self.run_id, now, image_id, source_bucket, source_key, source_etag, destination_bucket, destination_key,
+                destination_etag, size, name, attempts, error,
+            )
+        )  # fmt: skip
         if len(self.batch) >= BATCH_ROWS:
             self.flush()
 
@@ -107,3 +114,19 @@ def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more:
 def report_json(tally: Tally, labels: dict[str, str]) -> None:
     """Print how often each outcome occurred, as the last line of JSON."""
     print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in labels}}))
+
+
+def exit_code(tally: Tally, rejected: str, rows: int) -> int:
+    """The exit code after a run over this many rows.
+
+    Raises UnusableInput if S3 rejected these credentials.
+    """
+    if rejected:
+        raise UnusableInput(
+            f"S3 refuses these credentials ({rejected}); renew them, or check their rights, and run the same command "
+            "again to continue where this run ended"
+        )
+    if tally.outcomes.total() < rows:
+        print("stopped by Ctrl-C; run the same command again to continue where this run ended", file=sys.stderr)
+        return STOPPED
+    return 1 if tally.undone else 0

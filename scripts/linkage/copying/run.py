@@ -160,7 +160,7 @@ class CopyRun:
         """Carry out every task; `idle` is called at least every TICK seconds."""
         with ThreadPoolExecutor(min(self.workers, LOOKING)) as self.pool:
             while True:
-                stopping = self.stop.is_set() or self.rejected
+                stopping = self.stop.is_set() or bool(self.rejected)
                 while not stopping and self.in_flight < self.pace.allowed and (task := self.next_task(tasks)):
                     task.attempts += 1
                     self.begin(task)
@@ -192,7 +192,7 @@ class CopyRun:
     def begin(self, task: Task) -> None:
         """Begin the task's step: a request, or in a thread whatever looking takes."""
         self.in_flight += 1
-        if task.step == COPY:
+        if self.send and task.step == COPY:
             self.send(copy_parameters(task.row), task.row.source_size, lambda answer: self.answers.put((task, answer)))
         else:
             rule = verify if task.step == VERIFY else outcome_without_copy

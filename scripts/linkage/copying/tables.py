@@ -36,9 +36,11 @@ def private_tables() -> Iterator[Tables]:
     """
     with tempfile.TemporaryDirectory(prefix="image-linkage-") as name:
         folder = Path(name)
-        settings = {"memory_limit": MEMORY_LIMIT, "threads": "1", "temp_directory": str(folder / "spilled")}
         try:
-            with duckdb.connect(str(folder / "run.duckdb"), config=settings) as connection:
+            with duckdb.connect(
+                folder / "run.duckdb",
+                config={"memory_limit": MEMORY_LIMIT, "threads": 1, "temp_directory": str(folder / "spilled")},
+            ) as connection:
                 yield Tables(connection, folder)
         except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
             if isinstance(error, OSError) and error.errno not in FULL:
