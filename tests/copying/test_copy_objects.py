@@ -132,12 +132,6 @@ def test_the_same_bytes_in_other_parts_are_recognised_and_other_bytes_in_the_sam
     assert outcomes(s3) == ["already_present", "conflict"]
 
 
-def test_limit_copies_the_first_rows_only(s3, tmp_path, copy):
-    rows = pictures(s3, 5)
-    assert "copied 2 " in copy(write_manifest(tmp_path, rows), "--limit", 2).stdout
-    assert set(without_canary(s3, "patients/")) == {row.destination_key for row in rows[:2]}
-
-
 def test_a_manifest_without_rows_is_nothing_to_copy(tmp_path, copy):
     run = copy(write_manifest(tmp_path, []))
     assert run.returncode == 0
@@ -528,24 +522,14 @@ def test_limit_and_workers_are_whole_numbers_above_0(s3, tmp_path, run_here, opt
     assert "must be a whole number above 0" in run.stderr
 
 
-def broken(s3: S3, how: str) -> tuple[dict[str, str], str, str]:
-    """What to set, the destination bucket, and what must be said about it."""
-    if how == "no such bucket":
-        return {}, "clinic-of-nobody", "the bucket 'clinic-of-nobody' does not exist"
-    if how == "a wrong secret":
-        return {"AWS_SECRET_ACCESS_KEY": "wrong"}, s3.bucket, "refused these credentials"
-    assert how == "nobody at the endpoint"
-    return {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{free_ports(1)[0]}"}, s3.bucket, "cannot be reached"
-
-
-@pytest.mark.parametrize(
-    ("how", "arguments"), [("no such bucket", []), ("a wrong secret", ["--dry-run"]), ("nobody at the endpoint", [])]
-)
-def test_an_s3_that_cannot_be_used_is_one_sentence_and_nothing_is_written(s3, tmp_path, run_here, how, arguments):
-    environment, bucket, saying = broken(s3, how)
-    row = row_of(s3, f"{DUMP}1.jpg", "patients/1.jpg", upload(s3, f"{DUMP}1.jpg"), 9)
-    manifest = write_manifest(tmp_path, [row._replace(destination_bucket=bucket)])
-    assert_refused(run_here(main, manifest, *arguments, environment=s3.environment | environment), saying=saying)
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--verify"]])
+def test_an_s3_that_cannot_be_used_is_one_sentence_and_nothing_is_written(s3, tmp_path, copy, arguments):
+    row = row_of(s3, f"{DUMP}1.jpg", "patients/1.jpg", "0" * 32, 9)
+    manifest = write_manifest(tmp_path, [row])
+    nobody = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{free_ports(1)[0]}"}
+    assert_refused(copy(manifest, *arguments, **nobody), saying="cannot be reached")
+    manifest = write_manifest(tmp_path, [row._replace(destination_bucket="clinic-of-nobody")])
+    assert_refused(copy(manifest, *arguments), saying="the bucket 'clinic-of-nobody' does not exist")
     assert list(tmp_path.iterdir()) == [manifest]
 
 
@@ -564,12 +548,3 @@ def test_results_go_neither_to_the_sample_nor_to_a_missing_folder(s3, tmp_path, 
     assert_refused(copy(manifest, "--results", SAMPLE_FOLDER / "copy_results.csv"), saying="seeds/sample")
     assert_refused(copy(manifest, "--results", tmp_path / "nowhere" / "results.csv"), saying="cannot write")
     assert not objects(s3, "patients/")
-
-
-def test_a_new_or_empty_results_file_gets_its_header(s3, tmp_path, copy):
-    file = tmp_path / "results.csv"
-    file.touch(mode=0o644)
-    manifest = write_manifest(tmp_path, [picture(s3, 1)])
-    assert copy(manifest, "--results", file).returncode == 0
-    assert [result["outcome"] for result in results(s3, file)] == ["copied"]
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -20,6 +20,7 @@ from copy_objects import main
 from linkage import paths
 from linkage import progress as progress_module
 from linkage.copying import results as results_module
+from linkage.copying import tables
 from linkage.copying.results import COLUMNS, HEADER, Result, open_results, read_results
 from linkage.errors import UnusableInput
 from linkage.files import csv_lines
@@ -110,8 +111,10 @@ def test_a_torn_header_is_written_again(tmp_path):
     for cut in range(len(HEADER)):
         file = tmp_path / f"{cut}.csv"
         file.write_bytes(HEADER[:cut])
+        file.chmod(0o644)
         assert read_again(file) == b""
         assert file.read_bytes() == HEADER
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_what_a_power_cut_left_of_a_batch_is_set_aside(tmp_path):
@@ -199,6 +202,19 @@ def test_a_full_temporary_folder_is_one_sentence(s3, tmp_path):
     assert_refused(run, saying=f"no room in the temporary folder {tmp_path / 'temporary'}")
     assert not list((tmp_path / "temporary").iterdir())
     assert not objects(s3, "patients/")
+
+
+def test_what_a_killed_run_left_in_the_temporary_folder_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables.tempfile, "tempdir", str(tmp_path))
+    abandoned, in_use, of_others = (tmp_path / name for name in ("image-linkage-1", "image-linkage-2", "another-3"))
+    for folder in (abandoned, in_use, of_others):
+        folder.mkdir()
+        (folder / "run.duckdb").touch()
+        os.utime(folder, (0, 0))
+    with tables.locked(in_use), tables.private_tables() as own, tables.private_tables() as others:
+        assert own.folder.exists()
+        assert set(tmp_path.iterdir()) == {in_use, of_others, own.folder, others.folder}
+    assert set(tmp_path.iterdir()) == {in_use, of_others}
 
 
 def test_what_is_not_on_disk_is_neither_counted_nor_logged(s3, tmp_path, run_here, monkeypatch):

@@ -78,7 +78,8 @@ def test_a_run_over_a_finished_manifest_asks_for_no_object_and_copies_none(s3, p
 
 def test_only_the_rest_is_copied_and_a_dry_run_says_so_without_asking(s3, proxy, copy_here):
     rows = pictures(s3, 9)
-    copy_here(proxy, rows, "--limit", 4)
+    assert copy_here(proxy, rows, "--limit", 4).stdout.startswith("copied 4   already present 0 ")
+    assert sorted(proxy.copies) == sorted(row.destination_key for row in rows[:4])
     proxy.seen.clear()
     dry = copy_here(proxy, rows, "--dry-run")
     assert (dry.returncode, dry.stdout.partition("   conflicts")[0]) == (0, "Would copy 5   already present 4")

@@ -1,8 +1,12 @@
 """The tables of one run: a DuckDB file that is gone when the run has ended."""
 
+import fcntl
+import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +16,8 @@ from linkage.errors import UnusableInput
 from linkage.files import FULL
 
 MEMORY_LIMIT = "96MB"
+FOLDER = "image-linkage-"  # and something random
+ABANDONED = 3600  # seconds, at least, since a folder was made or used last
 
 
 class Tables(NamedTuple):
@@ -34,7 +40,8 @@ def private_tables() -> Iterator[Tables]:
 
     Raises UnusableInput if there is no room in it.
     """
-    with tempfile.TemporaryDirectory(prefix="image-linkage-") as name:
+    remove_abandoned(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=FOLDER) as name, locked(Path(name)):
         folder = Path(name)
         try:
             with duckdb.connect(
@@ -48,6 +55,26 @@ def private_tables() -> Iterator[Tables]:
             raise UnusableInput(
                 f"no room in the temporary folder {folder.parent}; make room, or name another folder with TMPDIR"
             ) from None
+
+
+def remove_abandoned(temporary: Path) -> None:
+    """Remove what runs have left there that were killed: folders of ours that no process has locked."""
+    for folder in temporary.glob(f"{FOLDER}*"):
+        with suppress(OSError):  # such as that of another user
+            if time.time() - folder.stat().st_mtime > ABANDONED:
+                with locked(folder):
+                    shutil.rmtree(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder locked, until the process ends at the latest; raises BlockingIOError if another one has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def csv_source(columns: Iterable[str], *options: str) -> str:
