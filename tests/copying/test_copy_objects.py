@@ -339,7 +339,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_continue(s3, tmp_path
         process.send_signal(signal.SIGINT)
         printed, errors = process.communicate()
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "stopped by Ctrl-C; run the same command again to continue where this run ended"
+    assert errors.splitlines()[-1] == "stopped by Ctrl-C; run the same command again to go on where this run ended"
     assert "Traceback" not in errors
     recorded = {result["destination_key"] for result in results(s3)}
     assert recorded == set(without_canary(s3, "patients/"))

@@ -58,7 +58,7 @@ def audit_results(results: Path, *, workers: int, log: bool) -> Audit:
 def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
     """Compare the rows of the table `manifest` with listings, and look at each object that these do not prove.
 
-    A listing is never believed about what does not exist.
+    The originals are not listed: then no row is one to copy, and thus missing, because of listings alone.
     """
     rows = count_rows(tables)
     if not rows:
@@ -69,8 +69,7 @@ def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
     store = Store(single_try_client(workers), plan.etags_tell)
     with progress(rows) as advance:
         recorder = Recorder(None, advance, log=log, translate=finding, done=(VERIFIED,))
-        planned = planned_rows(tables, rows)
-        rejected = run_rows(planned, store, recorder, send=None, workers=workers, believe_listings=False)
+        rejected = run_rows(planned_rows(tables, rows), store, recorder, send=None, workers=workers)
     return Audit(recorder.tally, rejected, rows)
 
 
