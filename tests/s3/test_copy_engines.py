@@ -260,7 +260,7 @@ def test_a_proxy_on_the_way_is_for_boto3_alone(s3, proxy, copy_here):
     rows = pictures(s3, 2)
     on_the_way = {"AWS_ENDPOINT_URL_S3": s3.environment["AWS_ENDPOINT_URL_S3"], "HTTP_PROXY": proxy.endpoint,
                   "http_proxy": proxy.endpoint}  # fmt: skip
-    line = only_line(copy_here(proxy, rows, **on_the_way))
+    line = only_line(copy_here(proxy, rows, "--engine", "crt", **on_the_way))
     assert "the crt engine knows no proxy" in line
     assert not objects(s3, "patients/")
     assert copy_here(proxy, rows, "--engine", "boto3", **on_the_way).returncode == 0
