@@ -154,7 +154,7 @@ class Store:
             return self.refuse(501, "other")
         self.counts["ListObjectsV2"] += 1
         prefix = parameters.get("prefix", [""])[0]
-        first = parameters.get("continuation-token") or [self.place_after(parameters.get("start-after", [""])[0])]
+        first = parameters.get("continuation-token") or [str(self.place_after(parameters.get("start-after", [""])[0]))]
         return xml(self.page(prefix, int(first[0])))
 
     def place_after(self, key: str) -> int:
