@@ -155,7 +155,13 @@ class Store:
             return self.refuse(501, "other")
         self.counts["ListObjectsV2"] += 1
         prefix = parameters.get("prefix", [""])[0]
-        return xml(self.page(prefix, int(parameters.get("continuation-token", ["0"])[0])))
+        first = parameters.get("continuation-token") or [str(self.place_after(parameters.get("start-after", [""])[0]))]
+        return xml(self.page(prefix, int(first[0])))
+
+    def place_after(self, key: str) -> int:
+        """The place in the order of all keys that follows that of a source; else the first."""
+        number = self.number(key, DUMP)
+        return 0 if number is None else number + 1
 
     def page(self, prefix: str, first: int) -> str:
         """Return a page of a listing; `first` is a place in the order of all keys that can exist."""

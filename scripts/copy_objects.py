@@ -1,140 +1,123 @@
-"""Copy the manifest's objects to their patients' folders: verified, and never over anything (§9)."""
+"""Copy the manifest's objects to their patients' folders, verify each copy, and never overwrite anything."""
 
 import argparse
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 from linkage.copying.audit import FINDINGS, audit_manifest, audit_results
-from linkage.copying.canary import check_source, check_store, etags_tell, place_canaries
-from linkage.copying.manifest import ManifestRow, Summary, check_manifest, read_manifest
-from linkage.copying.report import LABELS, Recorder, Tally, progress, report, report_json
+from linkage.copying.canary import canary_keys, check_source, check_store, etags_tell, place_canaries
+from linkage.copying.manifest import count_rows, find_buckets, read_manifest
+from linkage.copying.report import LABELS, STOPPED, Recorder, exit_code, report, report_json
 from linkage.copying.results import ResultsFile, open_results, read_results
-from linkage.copying.resume import KnownCopies
+from linkage.copying.resume import make_plan, planned_rows, take_results
 from linkage.copying.rules import Store
 from linkage.copying.run import LOOKING, run_rows
-from linkage.errors import UnusableInput, run_script
+from linkage.copying.tables import Tables, private_tables
+from linkage.errors import run_script
 from linkage.paths import data_folder
+from linkage.progress import progress
 from linkage.s3.answers import Send
-from linkage.s3.clients import patient_client, single_try_client
+from linkage.s3.clients import retrying_client, single_try_client
 from linkage.s3.endpoints import find_places
 from linkage.s3.engines import open_engine
 from linkage.seeds import seed_path
-from linkage.settings import project_var
 
 WORKERS = {"crt": 512, "boto3": 32}
-STOPPED = 130
-MANIFEST_IN_MEMORY = 8 * 1024 * 1024
 
 
 def main() -> int:
-    """Check everything, then copy row by row; the exit codes are §9's."""
+    """Check everything, then copy row by row.
+
+    The exit code is 0 if every row is copied or already present, else 1; 2 if
+    the manifest or a setting cannot be used; 130 after Ctrl-C.
+    """
     options = parse_arguments()
-    with open_manifest(options.manifest) as manifest:
-        summary = check_manifest(manifest, project_var("source_prefix"))
+    with private_tables() as tables:
+        read_manifest(tables, options.manifest)
         if options.verify:
-            return verify(options, manifest, summary)
-        if not summary.rows:
+            return verify(options, tables)
+        rows = min(count_rows(tables), options.limit or sys.maxsize)
+        if not rows:
             print(f"nothing to copy: {options.manifest} has no rows", file=sys.stderr if options.json else sys.stdout)
             return 0
-        return preview(options, manifest, summary) if options.dry_run else copy(options, manifest, summary)
+        return preview(options, tables, rows) if options.dry_run else copy(options, tables, rows)
 
 
-def copy(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> int:
-    """Copy every row that is not there yet, and write down what became of each."""
-    places = find_places(summary.buckets)
+def copy(options: argparse.Namespace, tables: Tables, rows: int) -> int:
+    """Copy each of the first `rows` rows that was not copied yet, and write every outcome to the results."""
+    endpoints, canaries = find_places(find_buckets(tables)), canary_keys(tables)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
         path = seed_path("copy_results", options.results)
-    client, patient = single_try_client(options.workers + LOOKING), patient_client()
-    with open_results(path) as results, open_engine(options.engine, client, places, options.workers) as send:
-        known = KnownCopies(summary)
-        known.take_results(results.read())
-        store = Store(client, place_canaries(patient, summary))
-        known.take_listings(patient, summary, etags_tell=store.etags_tell)
-        if not known.verified[: options.limit].all():
-            check_source(patient, next(first_rows(manifest, 1)))
-            check_store(send, summary.destination_prefixes)
-        return carry_out(options, manifest, known, store, send=send, results=results)
+    client, retrying = single_try_client(options.workers + LOOKING), retrying_client()
+    with open_results(path) as results, open_engine(options.engine, client, endpoints, options.workers) as send:
+        take_results(tables, results.read())
+        plan = make_plan(tables, retrying, partial(place_canaries, retrying, tables, canaries), rows)
+        if not plan.finished:
+            check_source(retrying, next(planned_rows(tables, 1))[0])
+            check_store(send, canaries)
+        return carry_out(options, tables, rows, Store(client, plan.etags_tell), send=send, results=results)
 
 
-def preview(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> int:
-    """Tell what `copy` would do now, and write nothing."""
-    find_places(summary.buckets)
-    patient = patient_client()
-    known = KnownCopies(summary)
-    known.take_results(read_results(results_path(options)))
-    store = Store(single_try_client(LOOKING), etags_tell(patient, set(summary.destination_prefixes)))
-    known.take_listings(patient, summary, etags_tell=store.etags_tell)
-    return carry_out(options, manifest, known, store, send=None, results=None)
+def preview(options: argparse.Namespace, tables: Tables, rows: int) -> int:
+    """Report what `copy` would do now, and write nothing."""
+    find_places(find_buckets(tables))
+    retrying = retrying_client()
+    take_results(tables, read_results(options.read_results))
+    plan = make_plan(tables, retrying, partial(etags_tell, retrying, canary_keys(tables)), rows)
+    store = Store(single_try_client(LOOKING), plan.etags_tell)
+    return carry_out(options, tables, rows, store, believe_listings=plan.listings_complete)
 
 
 def carry_out(
     options: argparse.Namespace,
-    manifest: BinaryIO,
-    known: KnownCopies,
+    tables: Tables,
+    rows: int,
     store: Store,
     *,
-    send: Send | None,
-    results: ResultsFile | None,
+    send: Send | None = None,
+    results: ResultsFile | None = None,
+    believe_listings: bool = True,
 ) -> int:
-    """Decide the rows, tell what became of them, and give the exit code."""
-    total = min(len(known.listed), options.limit or len(known.listed))
-    with progress(total) as advance:
+    """Decide the first `rows` rows as planned, report what became of them, and return the exit code."""
+    planned = planned_rows(tables, rows)
+    with progress(rows) as advance:
         recorder = Recorder(results, advance, log=options.json)
-        refusal = run_rows(first_rows(manifest, total), known, store, recorder, send=send, workers=options.workers)
+        rejected = run_rows(
+            planned, store, recorder, send=send, workers=options.workers, believe_listings=believe_listings
+        )
     if options.json:
         report_json(recorder.tally, LABELS)
     elif results:
         report(recorder.tally, LABELS, where_more=f": see {results.path}")
     else:
         report(recorder.tally, {**LABELS, "copied": "Would copy"})
-    return exit_code(recorder.tally, refusal, total)
+    return exit_code(recorder.tally, rejected, rows)
 
 
-def verify(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> int:
-    """Tell whether the store holds what the manifest and the results say, and write nothing."""
-    path = results_path(options)
+def verify(options: argparse.Namespace, tables: Tables) -> int:
+    """Report whether the store holds what the manifest and the results say, and write nothing."""
+    path = options.read_results
     codes = []
-    for title, audit in ((options.manifest, partial(audit_manifest, manifest, summary)), (path, audit_results)):
+    for title, audit in ((options.manifest, partial(audit_manifest, tables)), (path, audit_results)):
         found = audit(path, workers=options.workers, log=options.json)
         if options.json:
             report_json(found.tally, FINDINGS)
         else:
             report(found.tally, FINDINGS, title=f"{title}: ")
-        codes.append(exit_code(found.tally, found.refusal, found.rows))
+        codes.append(exit_code(found.tally, found.rejected, found.rows))
         if codes[-1] == STOPPED:
             break
     return max(codes)
 
 
-def exit_code(tally: Tally, refusal: str, total: int) -> int:
-    """The exit code of §9 after so many rows were asked for.
-
-    Raises UnusableInput where S3 has refused these credentials.
-    """
-    if refusal:
-        raise UnusableInput(
-            f"S3 refuses these credentials ({refusal}); renew them, or see what they may do, and run the same command "
-            "again to go on where this run ended"
-        )
-    if tally.outcomes.total() < total:
-        print("stopped by Ctrl-C; run the same command again to go on where this run ended", file=sys.stderr)
-        return STOPPED
-    return 1 if tally.undone else 0
-
-
 def parse_arguments() -> argparse.Namespace:
-    """The command line; argparse ends with exit code 2 where it cannot be used."""
+    """The command line; argparse exits with code 2 if it cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path, help="manifest.csv, as dbt build writes it")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--dry-run", action="store_true", help="tell what a run would do now, and write nothing")
+    mode.add_argument("--dry-run", action="store_true", help="report what a run would do now, and write nothing")
     mode.add_argument(
         "--verify", action="store_true", help="compare manifest and results with the store, and write nothing"
     )
@@ -147,41 +130,18 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="json: a line for each object")
     options = parser.parse_args()
     options.workers = options.workers or WORKERS[options.engine]
+    options.read_results = options.results or data_folder() / "copy_results.csv"
     options.json = options.log_format == "json"
     if options.verify and options.limit:
-        parser.error("--verify looks at all rows; leave --limit out")
+        parser.error("--verify checks all rows; leave --limit out")
     return options
 
 
 def positive(text: str) -> int:
-    """A whole number above 0; else argparse's own error."""
+    """A whole number above 0, or else argparse's own error."""
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)
-
-
-def results_path(options: argparse.Namespace) -> Path:
-    """The results file to read; it need not exist."""
-    return options.results or data_folder() / "copy_results.csv"
-
-
-@contextmanager
-def open_manifest(path: Path) -> Iterator[BinaryIO]:
-    """The manifest as it is at this moment, so that what is copied is what was checked."""
-    with tempfile.SpooledTemporaryFile(max_size=MANIFEST_IN_MEMORY) as manifest:
-        try:
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, manifest)
-        except OSError as error:
-            raise UnusableInput(
-                f"cannot read the manifest {path}: {error.strerror}; dbt build writes one when all its tests pass"
-            ) from None
-        yield manifest
-
-
-def first_rows(manifest: BinaryIO, count: int) -> Iterator[ManifestRow]:
-    """The first rows of the manifest, in its order."""
-    return (row for _, row in islice(read_manifest(manifest), count))
 
 
 if __name__ == "__main__":

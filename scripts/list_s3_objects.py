@@ -1,25 +1,21 @@
-"""List the objects of the dump: s3://BUCKET/PREFIX as the seed s3_inventory.csv (§4)."""
+"""List the objects of the dump: s3://BUCKET/PREFIX as the seed s3_inventory.csv."""
 
 import argparse
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from linkage.errors import UnusableInput, run_script
 from linkage.files import csv_line, csv_lines, write_atomically
+from linkage.progress import progress
 from linkage.s3.clients import s3_client
 from linkage.s3.errors import s3_errors
 from linkage.s3.listing import ListedObject, list_objects
 from linkage.seeds import SEED_COLUMNS, seed_path
 
-PLAIN_STEP = 100_000  # objects from one line of progress to the next, off a terminal
-
 
 def main() -> None:
-    """List every object under the prefix and write them down in the order in which S3 lists them."""
+    """List every object under the prefix, in S3's order, and replace the seed once the listing is complete."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", metavar="s3://BUCKET/PREFIX", help="every object whose key begins with PREFIX")
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="default: s3_inventory.csv in the data folder")
@@ -27,23 +23,23 @@ def main() -> None:
 
     bucket, prefix = parse_url(options.url)
     pages = list_pages(bucket, prefix)
-    first = next(pages)  # asked for before anything is written
+    first = next(pages)  # before anything is written
     out = seed_path("s3_inventory", options.out)
     count = size = 0
-    with write_atomically(out) as file, progress() as show:
+    with write_atomically(out) as file, progress() as advance:
         file.write(csv_line(SEED_COLUMNS["s3_inventory"]))
         for page in chain([first], pages):
             file.write(csv_lines(inventory_row(bucket, found) for found in page))
             count += len(page)
             size += sum(found.size for found in page)
-            show(count)
+            advance(len(page))
     print(f"{count:,} objects, {size:,} bytes -> {out}")
     if not count:
         print(f"no object's key begins with '{prefix}' in the bucket '{bucket}': is that the right prefix?")
 
 
 def parse_url(url: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://BUCKET/PREFIX`; the prefix is taken as it is, and may be empty."""
+    """Bucket and prefix of `s3://BUCKET/PREFIX`; the prefix is taken literally, and may be empty."""
     scheme, _, rest = url.partition("://")
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
@@ -52,7 +48,7 @@ def parse_url(url: str) -> tuple[str, str]:
 
 
 def list_pages(bucket: str, prefix: str) -> Iterator[list[ListedObject]]:
-    """S3's own listing, at most 1,000 objects at a time; one empty page where there is nothing."""
+    """S3's own listing, at most 1,000 objects at a time; one empty page if there is nothing."""
     with s3_errors(bucket):
         client = s3_client(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3})
     return list_objects(client, bucket, prefix)
@@ -61,27 +57,6 @@ def list_pages(bucket: str, prefix: str) -> Iterator[list[ListedObject]]:
 def inventory_row(bucket: str, found: ListedObject) -> tuple[object, ...]:
     """One object in the columns of the seed."""
     return bucket, found.key, found.size, found.etag, found.modified, found.storage_class
-
-
-@contextmanager
-def progress() -> Iterator[Any]:
-    """Show a growing count on stderr: in place on a terminal, a plain line now and then elsewhere."""
-    terminal = sys.stderr.isatty()
-    shown = 0
-
-    def show(count: int) -> None:
-        nonlocal shown
-        if terminal:
-            print(f"\r{count:,} objects", end="", file=sys.stderr, flush=True)
-        elif count // PLAIN_STEP > shown // PLAIN_STEP:
-            print(f"{count:,} objects", file=sys.stderr, flush=True)
-        shown = count
-
-    try:
-        yield show
-    finally:
-        if terminal:
-            print(file=sys.stderr)
 
 
 if __name__ == "__main__":

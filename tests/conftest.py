@@ -123,13 +123,13 @@ def proxy_fixture(s3: S3) -> Iterator[AnsweringProxy]:
 
 @pytest.fixture(name="copy_here")
 def copy_here_fixture(run_here: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    """Callable: one run of the copier over these rows, in this process, through this proxy."""
+    """Callable: one run of the copier over these rows, with boto3, in this process, through this proxy."""
 
     def copy(proxy: AnsweringProxy, rows: list[ManifestRow], *arguments: object, **environment: str) -> Any:
         manifest = tmp_path / "manifest.csv"
         with manifest.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         through = {**proxy.environment, "AWS_ENDPOINT_URL_S3": proxy.endpoint, **environment}
-        return run_here(main, manifest, *arguments, environment=through)
+        return run_here(main, manifest, "--engine=boto3", *arguments, environment=through)
 
     return copy

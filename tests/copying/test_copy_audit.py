@@ -12,6 +12,7 @@ import pytest
 from linkage.copying.manifest import ManifestRow
 from tests.support.answering_proxy import LIST, Reply, Request, error
 from tests.support.copying import (
+    CANARY_KEY,
     DUMP,
     MIB,
     body,
@@ -26,7 +27,6 @@ from tests.support.copying import (
 from tests.support.servers import S3
 
 VERIFIED = "verified {}   missing 0   different 0   undecided 0   failed 0"
-CANARY_KEY = "patients/image-linkage-canary"
 
 
 def said(run: Any) -> tuple[str, str]:
@@ -88,7 +88,7 @@ FINDINGS = {removed: "missing", replaced: "different", lengthened: "different", 
 
 
 @pytest.mark.parametrize("with_results", [True, False])
-def test_a_copy_that_is_not_there_or_another_is_found_and_named(s3, proxy, copy_here, tmp_path, with_results):
+def test_a_missing_or_different_copy_is_found_and_named(s3, proxy, copy_here, tmp_path, with_results):
     rows = pictures(s3, len(FINDINGS) + 1)
     copy_here(proxy, rows)
     for row, change in zip(rows, FINDINGS, strict=False):
@@ -101,7 +101,7 @@ def test_a_copy_that_is_not_there_or_another_is_found_and_named(s3, proxy, copy_
         assert f"  {row.image_id}  {finding}\n" in run.stdout
 
 
-def test_originals_that_have_gone_make_no_proved_copy_undecided(s3, proxy, copy_here, tmp_path):
+def test_a_proved_copy_is_verified_even_if_its_original_has_gone(s3, proxy, copy_here, tmp_path):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     s3.client.delete_object(Bucket=s3.bucket, Key=rows[0].source_key)
@@ -110,7 +110,7 @@ def test_originals_that_have_gone_make_no_proved_copy_undecided(s3, proxy, copy_
     assert run.returncode == 0, run
 
 
-def test_what_only_a_lost_original_could_tell_is_undecided(s3, proxy, copy_here, tmp_path):
+def test_a_copy_that_only_a_lost_original_could_prove_is_undecided(s3, proxy, copy_here, tmp_path):
     etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b"])
     row = row_of(s3, f"{DUMP}1.tif", "patients/1.tif", etag, 5 * MIB + 1)
     copy_here(proxy, [row])
@@ -122,7 +122,7 @@ def test_what_only_a_lost_original_could_tell_is_undecided(s3, proxy, copy_here,
     assert f"  {row.image_id}  undecided source_missing" in run.stdout
 
 
-def test_what_the_results_call_copied_is_looked_for_outside_the_manifest_too(s3, proxy, copy_here):
+def test_copies_in_the_results_are_audited_although_the_manifest_does_not_have_them(s3, proxy, copy_here):
     first, second = pictures(s3, 2)
     copy_here(proxy, [first, second])
     removed(s3, second)
@@ -144,7 +144,7 @@ def test_the_newest_line_of_the_results_is_what_is_audited(s3, proxy, copy_here)
     assert said(run) == (VERIFIED.format(1), VERIFIED.format(1))
 
 
-def test_what_a_listing_leaves_out_is_not_called_missing(s3, proxy, copy_here):
+def test_an_object_that_a_listing_leaves_out_is_not_called_missing(s3, proxy, copy_here):
     rows = pictures(s3, 3)
     copy_here(proxy, rows)
     nothing = b"<ListBucketResult></ListBucketResult>"
@@ -167,18 +167,18 @@ def test_it_works_while_a_run_holds_the_results(s3, proxy, copy_here):
     assert results_file(s3).read_bytes().endswith(b"being wri"), "a torn line is the next run's to set aside"
 
 
-def test_a_refusal_is_no_finding(s3, proxy, copy_here):
+def test_refused_credentials_are_not_a_finding(s3, proxy, copy_here):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     results_file(s3).unlink()
     proxy.rule = lambda request: (
-        error(403, "") if request.method == "HEAD" and request.key.startswith("patients/p") else None
+        error(403, "") if request.method == "HEAD" and request.key.startswith("patients/1") else None
     )
     line = only_line(copy_here(proxy, rows, "--verify"))
     assert "S3 refuses these credentials" in line
 
 
-def test_passing_trouble_is_waited_out(s3, proxy, copy_here):
+def test_transient_errors_are_waited_out(s3, proxy, copy_here):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     results_file(s3).unlink()
@@ -222,24 +222,24 @@ def md5s(s3: S3, prefix: str) -> dict[str, str]:
 
 def test_rclone_agrees_on_a_finished_run_and_disagrees_on_a_replaced_copy(s3, proxy, copy_here):
     etag = upload_in_parts(s3, f"{DUMP}99.tif", [b"a" * 5 * MIB, b"b"])
-    rows = [*pictures(s3, 12), row_of(s3, f"{DUMP}99.tif", "patients/p/99.tif", etag, 5 * MIB + 1)]
+    rows = [*pictures(s3, 12), row_of(s3, f"{DUMP}99.tif", "patients/1/99.tif", etag, 5 * MIB + 1)]
     upload(s3, f"{DUMP}100.jpg", b"not in the manifest")
     assert copy_here(proxy, rows).returncode == 0
 
     def differing() -> set[str]:
-        sources, copies = md5s(s3, DUMP), md5s(s3, "patients/p/")
+        sources, copies = md5s(s3, DUMP), md5s(s3, "patients/1/")
         expected = {row.destination_key: sources[row.source_key] for row in rows}
         return {key for key in expected.keys() | copies.keys() if expected.get(key) != copies.get(key)}
 
     assert differing() == set()
     assert copy_here(proxy, rows, "--verify").returncode == 0
     replaced(s3, rows[3])
-    upload(s3, "patients/p/of-nobody.jpg")
-    assert differing() == {rows[3].destination_key, "patients/p/of-nobody.jpg"}
+    upload(s3, "patients/1/of-nobody.jpg")
+    assert differing() == {rows[3].destination_key, "patients/1/of-nobody.jpg"}
     assert copy_here(proxy, rows, "--verify").returncode == 1
 
 
-def test_picture_of_another_bucket_is_audited_there(s3, proxy, copy_here):
+def test_a_copy_in_another_bucket_is_audited_there(s3, proxy, copy_here):
     other = s3.new_bucket()
     row = picture(s3, 1)._replace(destination_bucket=other)
     copy_here(proxy, [row])

@@ -10,10 +10,10 @@ from moto.server import ThreadedMotoServer
 
 from copy_objects import main
 from linkage.copying import canary
-from linkage.settings import project_var
 from sandbox.s3_server import client_environment
 from tests.support.answering_proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
 from tests.support.copying import (
+    CANARY_KEY,
     DUMP,
     body,
     count_versions,
@@ -27,9 +27,6 @@ from tests.support.copying import (
     write_manifest,
 )
 from tests.support.servers import S3
-
-CANARY_KEY = "patients/image-linkage-canary"
-ENGINES = pytest.mark.parametrize("engine", ["crt", "boto3"])
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +51,7 @@ def moto() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-@ENGINES
-def test_moto_is_refused_with_nothing_of_the_manifest_copied(moto, tmp_path, run_here, engine):
+def test_moto_is_refused_with_nothing_of_the_manifest_copied(moto, tmp_path, run_here):
     client = boto3.client(
         "s3",
         endpoint_url=moto["AWS_ENDPOINT_URL_S3"],
@@ -68,7 +64,7 @@ def test_moto_is_refused_with_nothing_of_the_manifest_copied(moto, tmp_path, run
     keep_versions(store)
     rows = pictures(store, 3)
     before = objects(store, DUMP)
-    run = run_here(main, write_manifest(tmp_path, rows), "--engine", engine, environment=store.environment)
+    run = run_here(main, write_manifest(tmp_path, rows), environment=store.environment)
     assert "ignores If-None-Match, so that copies could overwrite" in only_line(run)
     assert set(objects(store, "patients/")) == {CANARY_KEY}
     assert objects(store, DUMP) == before
@@ -76,23 +72,21 @@ def test_moto_is_refused_with_nothing_of_the_manifest_copied(moto, tmp_path, run
     assert results(store) == []
 
 
-@ENGINES
 @pytest.mark.parametrize("condition", ["If-None-Match", "x-amz-copy-source-if-match"])
-def test_a_store_that_lacks_one_condition_is_refused(s3, proxy, copy_here, engine, condition):
+def test_a_store_that_lacks_one_condition_is_refused(s3, proxy, copy_here, condition):
     """The real server, which gets every copy without this condition."""
     rows = pictures(s3, 2)
     before = objects(s3, DUMP)
     proxy.translate = lambda headers: "x-amz-copy-source" in headers and headers.pop(condition.lower(), None)
-    run = copy_here(proxy, rows, "--engine", engine)
+    run = copy_here(proxy, rows)
     assert f"ignores {condition}, so that copies could overwrite or mix up images" in only_line(run)
     assert set(objects(s3, "patients/")) == {CANARY_KEY}
     assert objects(s3, DUMP) == before
 
 
-@ENGINES
-def test_a_store_that_does_not_know_conditional_copies_is_refused(s3, proxy, copy_here, engine):
+def test_a_store_without_conditional_copies_is_refused(s3, proxy, copy_here):
     proxy.rule = lambda request: error(501, "NotImplemented") if request.kind == COPY else None
-    run = copy_here(proxy, pictures(s3, 2), "--engine", engine)
+    run = copy_here(proxy, pictures(s3, 2))
     assert "answered NotImplemented to a copy with If-None-Match" in only_line(run)
     assert set(objects(s3, "patients/")) == {CANARY_KEY}
 
@@ -114,22 +108,21 @@ def test_every_destination_bucket_is_tried(s3, proxy, copy_here):
 # --- the canary itself -----------------------------------------------------------------------------------------------
 
 
-@ENGINES
-def test_the_canary_is_written_once_and_stays(s3, proxy, copy_here, engine):
+def test_the_canary_is_written_once_and_stays(s3, proxy, copy_here):
     keep_versions(s3)
     rows = pictures(s3, 2)
     for _ in range(3):
-        assert copy_here(proxy, rows, "--engine", engine).returncode == 0
+        assert copy_here(proxy, rows).returncode == 0
     assert count_versions(s3, "") == {CANARY_KEY: 1} | {key: 1 for row in rows for key in row[2:7:4]}
     assert body(s3, CANARY_KEY) == canary.CANARY
     assert not count_versions(s3, f"{DUMP}image-linkage")
 
 
-def test_what_somebody_else_has_put_at_the_canarys_key_is_left_there(s3, proxy, copy_here):
+def test_an_object_of_somebody_elses_at_the_canarys_key_is_left_there(s3, proxy, copy_here):
     upload(s3, CANARY_KEY, b"somebody else's")
     before = objects(s3)
     run = copy_here(proxy, [row_of(s3, f"{DUMP}1.jpg", "patients/1.jpg", "0" * 32, 9)])
-    assert "is not what image-linkage has put there; move that object elsewhere" in only_line(run)
+    assert "is not what image-linkage puts there; move that object elsewhere" in only_line(run)
     assert objects(s3) == before
     assert not [request for request in proxy.seen if request.kind == COPY]
 
@@ -152,16 +145,20 @@ def test_the_canary_never_lies_in_the_dump(s3, proxy, copy_here):
     assert set(objects(s3, "patients/")) == {row.source_key, source}
 
 
-def test_the_canary_lies_where_the_copies_do(monkeypatch):
-    assert canary.canary_key() == CANARY_KEY
-    for template, key in [
-        ("{patient_id}/{recid}.jpg", "image-linkage-canary"),
-        ("a/b/x-{recid}.jpg", "a/b/image-linkage-canary"),
+@pytest.mark.parametrize(
+    ("destination", "key"),
+    [
+        ("patients/0f0e2b1c-0000-4000-8000-0123456789ab/images/b/1.jpg", CANARY_KEY),
+        ("patients/P-0F0E2B1C-0000-4000-8000-0123456789AB/1.jpg", CANARY_KEY),
+        ("patients/4711/1.jpg", CANARY_KEY),
+        ("patients/2016-10-18/1.jpg", CANARY_KEY),
+        ("unlinked/wound-photo/228.jpg", "unlinked/wound-photo/image-linkage-canary"),
+        ("a/2nd/x-228.jpg", "a/2nd/image-linkage-canary"),
         ("a.jpg", "image-linkage-canary"),
-    ]:
-        monkeypatch.setattr(canary, "project_var", {"destination_key_template": template}.get)
-        assert canary.canary_key() == key
-    assert not CANARY_KEY.startswith(project_var("source_prefix"))
+    ],
+)
+def test_the_canary_lies_beside_the_first_folder_that_is_of_one_patient_or_day(destination, key):
+    assert canary.canary_key(destination) == key
 
 
 def test_a_dry_run_tries_nothing(s3, proxy, copy_here):
@@ -186,7 +183,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("right", NEEDED)
-def test_a_right_that_is_missing_is_one_line_before_anything_is_copied(s3, proxy, copy_here, right):
+def test_a_missing_right_is_one_line_before_anything_is_copied(s3, proxy, copy_here, right):
     rows = pictures(s3, 2)
     asked: list[Any] = []
 
@@ -205,15 +202,14 @@ def test_a_right_that_is_missing_is_one_line_before_anything_is_copied(s3, proxy
     assert right == "HeadBucket" or results(s3) == []
 
 
-def test_trouble_with_one_source_is_its_rows_alone(s3, proxy, copy_here):
+def test_an_error_with_one_source_is_its_rows_alone(s3, proxy, copy_here):
     """The first row's source, at which the rights are tried, has been archived."""
     rows = pictures(s3, 3)
     proxy.rule = answering(error(403, "InvalidObjectState"), GET, TAGS, key=rows[0].source_key)
     assert copy_here(proxy, rows).returncode == 0
 
 
-@ENGINES
-def test_passing_trouble_before_the_first_copy_is_waited_out(s3, proxy, copy_here, engine):
+def test_transient_errors_before_the_first_copy_are_waited_out(s3, proxy, copy_here):
     failed: set[tuple[str, str]] = set()
 
     def fail_once(request):
@@ -225,14 +221,13 @@ def test_passing_trouble_before_the_first_copy_is_waited_out(s3, proxy, copy_her
 
     proxy.rule = fail_once
     rows = pictures(s3, 2)
-    assert copy_here(proxy, rows, "--engine", engine).returncode == 0
+    assert copy_here(proxy, rows).returncode == 0
     assert {kind for kind, _ in failed} == {BUCKET, PUT, GET, TAGS, HEAD, LIST, COPY}
     assert [result["outcome"] for result in results(s3)] == ["copied", "copied"]
 
 
-@ENGINES
-def test_a_store_that_never_answers_to_the_canary_is_refused(s3, proxy, copy_here, engine):
+def test_a_store_that_never_answers_to_the_canary_is_refused(s3, proxy, copy_here):
     proxy.rule = lambda request: error(503, "SlowDown") if request.kind == COPY else None
-    line = only_line(copy_here(proxy, pictures(s3, 1), "--engine", engine))
+    line = only_line(copy_here(proxy, pictures(s3, 1)))
     assert "SlowDown" in line
     assert len([request for request in proxy.seen if request.kind == COPY]) == len(canary.PAUSES) + 1

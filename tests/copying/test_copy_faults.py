@@ -13,7 +13,6 @@ from botocore.parsers import ResponseParserError
 
 import copy_objects
 from linkage.copying import run as copy_run
-from linkage.copying.canary import canary_key
 from linkage.s3 import copy_crt
 from sandbox.s3_server import client
 from tests.copying.copy_faults import (
@@ -34,6 +33,7 @@ from tests.copying.copy_faults import (
 from tests.support.chaos_proxy import ANSWERED, COPY, ERROR_AFTER, HANG, LOST_ANSWER, Plan, chaos_proxy
 from tests.support.copier_process import CONTROLS, HURRIES
 from tests.support.copy_oracle import DONE, read_lines, versions, violations
+from tests.support.copying import CANARY_KEY
 
 TWELVE = [*[plain] * 7, empty, there_already, occupied, changed, gone]
 
@@ -202,7 +202,7 @@ def tamperings(clinic, path: Path):
         partial(delete, Bucket=copies, Key=there.row.destination_key, VersionId=there.planted),
         "was there and is gone",
     )
-    yield partial(put, Bucket=copies, Key=canary_key(), Body=b"!"), "the canary was written 2 times"
+    yield partial(put, Bucket=copies, Key=CANARY_KEY, Body=b"!"), "the canary was written 2 times"
     yield partial(edit, next(rows), outcome="conflict"), "nothing else is at its destination"
     yield partial(edit, next(rows), outcome="failed", error="SlowDown"), "given up too early"
     yield partial(edit, next(rows), destination_etag="0" * 32), "with another etag"

@@ -1,7 +1,6 @@
 """Copying the manifest, on a real S3 server: verified, never over anything, and safe to kill."""
 
 import csv
-import hashlib
 import re
 import signal
 import stat
@@ -58,14 +57,15 @@ from tests.support.servers import S3
 SLOW_DOWN = error(503, "SlowDown")
 
 
-@pytest.fixture(params=["crt", "boto3"])
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+@pytest.fixture
+def engine() -> str:
+    """The rules are tested on one engine; that both send the same is tested in test_copy_engines."""
+    return "boto3"
 
 
 @pytest.fixture(name="copy")
 def copy_fixture(s3: S3, engine: str, run_here: Callable[..., Any]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Callable: a run of the copier over this manifest, by each engine, in this process."""
+    """Callable: a run of the copier over this manifest, in this process."""
     return lambda manifest, *arguments, **environment: run_here(
         main, manifest, f"--engine={engine}", *arguments, environment=s3.environment | environment
     )
@@ -103,21 +103,10 @@ def test_every_row_is_copied_verified_and_recorded(s3, tmp_path, copy):
     assert s3.environment["AWS_ACCESS_KEY_ID"] not in printed
 
 
-def test_a_second_run_writes_nothing_and_finds_everything_there(s3, tmp_path, copy):
-    manifest = write_manifest(tmp_path, pictures(s3, 5))
-    copy(manifest)
-    before = objects(s3)
-    run = copy(manifest)
-    assert run.returncode == 0
-    assert "copied 0   already present 5 " in run.stdout
-    assert objects(s3) == before
-    assert Counter(outcomes(s3)) == {"copied": 5, "already_present": 5}
-
-
-def test_type_metadata_and_tags_go_along(s3, tmp_path, copy):
+def test_type_metadata_and_tags_are_copied(s3, tmp_path, copy):
     sent = {"ContentType": "image/x-clinic", "CacheControl": "no-cache", "ContentDisposition": "inline"}
     etag = upload(s3, f"{DUMP}1.jpg", Metadata={"taken-by": "nurse"}, Tagging="kind=wound&side=left", **sent)
-    row = row_of(s3, f"{DUMP}1.jpg", "patients/p/1.jpg", etag, 9)
+    row = row_of(s3, f"{DUMP}1.jpg", "patients/1/1.jpg", etag, 9)
     assert copy(write_manifest(tmp_path, [row])).returncode == 0
     found = s3.client.head_object(Bucket=s3.bucket, Key=row.destination_key)
     assert {name: found[name] for name in sent} == sent
@@ -126,42 +115,11 @@ def test_type_metadata_and_tags_go_along(s3, tmp_path, copy):
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"kind": "wound", "side": "left"}
 
 
-def test_keys_of_any_characters_are_copied(s3, tmp_path, copy):
-    names = [
-        "a b.jpg",
-        "a+b.jpg",
-        "a%20b.jpg",
-        "%2F.jpg",
-        "ü é 日本.jpg",
-        "q\"uo'te,.jpg",
-        "line\nfeed.jpg",
-        "?x=1&y.jpg",
-    ]
-    rows = [row_of(s3, f"{DUMP}{name}", f"patients/{name}", upload(s3, f"{DUMP}{name}", name.encode()),
-                   len(name.encode())) for name in names]  # fmt: skip
-    manifest = write_manifest(tmp_path, rows)
-    run = copy(manifest)
-    assert run.returncode == 0, run
-    assert [body(s3, f"patients/{name}").decode() for name in names] == names
-    assert sorted(result["destination_key"] for result in results(s3)) == sorted(row.destination_key for row in rows)
-    assert "already present 8 " in copy(manifest).stdout
-
-
 def test_copies_can_go_to_another_bucket(s3, tmp_path, copy):
     other = s3.new_bucket()
     etag = upload(s3, "1.jpg")
     assert copy(write_manifest(tmp_path, [row_of(s3, "1.jpg", "patients/1.jpg", etag, 9, other)])).returncode == 0
     assert body(s3, "patients/1.jpg", other) == b"a picture"
-
-
-def test_an_object_uploaded_in_parts_is_copied_verified_and_recognised(s3, tmp_path, copy):
-    etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b" * MIB])
-    assert "-" in etag
-    row = row_of(s3, f"{DUMP}1.tif", "patients/1.tif", etag, 6 * MIB)
-    manifest = write_manifest(tmp_path, [row])
-    assert copy(manifest).returncode == 0
-    assert "already present 1 " in copy(manifest).stdout
-    assert hashlib.sha256(body(s3, row.destination_key)).digest() == hashlib.sha256(body(s3, row.source_key)).digest()
 
 
 def test_the_same_bytes_in_other_parts_are_recognised_and_other_bytes_in_the_same_parts_are_not(s3, tmp_path, copy):
@@ -172,12 +130,6 @@ def test_the_same_bytes_in_other_parts_are_recognised_and_other_bytes_in_the_sam
     upload_in_parts(s3, other.destination_key, [b"a" * 5 * MIB, b"c" * MIB])
     copy(write_manifest(tmp_path, [whole, other]), "--workers", 1)
     assert outcomes(s3) == ["already_present", "conflict"]
-
-
-def test_limit_copies_the_first_rows_only(s3, tmp_path, copy):
-    rows = pictures(s3, 5)
-    assert "copied 2 " in copy(write_manifest(tmp_path, rows), "--limit", 2).stdout
-    assert set(without_canary(s3, "patients/")) == {row.destination_key for row in rows[:2]}
 
 
 def test_a_manifest_without_rows_is_nothing_to_copy(tmp_path, copy):
@@ -197,7 +149,7 @@ def test_a_manifest_with_bom_crlf_and_columns_in_another_order_is_read(s3, tmp_p
 # --- what must never happen ------------------------------------------------------------------------------------------
 
 
-def test_what_stands_there_is_left_alone_and_what_was_not_listed_is_not_copied(s3, tmp_path, copy):
+def test_what_exists_is_left_alone_and_a_source_that_differs_from_the_manifest_is_not_copied(s3, tmp_path, copy):
     rows = hindered(s3)
     before = objects(s3)
     run = copy(write_manifest(tmp_path, list(rows.values())), "--workers", 1)
@@ -209,7 +161,7 @@ def test_what_stands_there_is_left_alone_and_what_was_not_listed_is_not_copied(s
     assert set(listed) == {f"  {rows[name].image_id}  {name.partition(',')[0]}" for name in list(rows)[1:]}
 
 
-def test_the_destination_is_looked_at_before_the_source(s3, tmp_path, copy):
+def test_the_destination_is_checked_before_the_source(s3, tmp_path, copy):
     gone, changed, changed_conflict = (picture(s3, recid) for recid in (1, 2, 3))
     copy(write_manifest(tmp_path, [gone, changed]))
     s3.client.delete_object(Bucket=s3.bucket, Key=gone.source_key)
@@ -221,7 +173,7 @@ def test_the_destination_is_looked_at_before_the_source(s3, tmp_path, copy):
     assert outcomes(s3) == ["already_present", "already_present", "conflict"]
 
 
-def test_where_only_the_source_could_tell_and_it_is_gone_the_row_says_so(s3, tmp_path, copy):
+def test_a_copy_that_only_a_lost_source_could_prove_gets_the_sources_outcome(s3, tmp_path, copy):
     etag = upload_in_parts(s3, f"{DUMP}1.tif", [b"a" * 5 * MIB, b"b" * MIB])
     row = row_of(s3, f"{DUMP}1.tif", "patients/1.tif", etag, 6 * MIB)
     manifest = write_manifest(tmp_path, [row])
@@ -238,7 +190,7 @@ def test_where_only_the_source_could_tell_and_it_is_gone_the_row_says_so(s3, tmp
 
 @pytest.fixture
 def send(s3: S3, engine: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[ManifestRow], Answer]]:
-    """Callable: the answer to one copy by each engine, with nothing before or after it."""
+    """Callable: the answer to one copy, with nothing before or after it."""
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     with open_engine(engine, single_try_client(4), find_places([s3.bucket]), 4) as send:
@@ -246,7 +198,7 @@ def send(s3: S3, engine: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
 
 def test_without_its_condition_a_copy_would_overwrite(s3, send, monkeypatch):
-    """The negative control: what stands there stays because of IfNoneMatch and nothing else."""
+    """The negative control: what exists stays because of IfNoneMatch and nothing else."""
     row = picture(s3, 1)
     upload(s3, row.destination_key, b"somebody else's")
     assert send(row).status == 412
@@ -265,13 +217,6 @@ def test_without_its_condition_a_changed_source_would_be_copied(s3, send, monkey
     monkeypatch.setattr(rules, "copy_conditions", lambda row: {"IfNoneMatch": "*"})
     assert send(row).status == 200
     assert body(s3, row.destination_key) == b"PICTURE 1"
-
-
-def test_a_source_of_another_size_than_the_manifests_is_not_copied(s3, tmp_path, copy):
-    row = picture(s3, 1)._replace(source_size=8)
-    assert copy(write_manifest(tmp_path, [row])).returncode == 1
-    assert [(result["outcome"], result["error"]) for result in results(s3)] == [("failed", "SourceSizeDiffers")]
-    assert row.destination_key not in objects(s3)
 
 
 class Answers:
@@ -314,7 +259,7 @@ READ = "both are read"
         ({"ServerSideEncryption": "AES256"}, {"ServerSideEncryption": "AES256"}, True),
     ],
 )
-def test_the_same_bytes_are_told_by_checksum_then_by_etag_then_by_reading(source, destination, same):
+def test_the_same_bytes_are_recognised_by_checksum_then_by_etag_then_by_reading(source, destination, same):
     row = ManifestRow("i", "b", "source", "e" * 32, 9, "b", "destination")
     s3 = Answers(row, source, destination)
     if same is READ:
@@ -357,7 +302,7 @@ def test_two_runs_at_once_copy_nothing_twice_and_lose_nothing(s3, tmp_path):
     assert count_versions(s3, "patients/") == copies | {"patients/image-linkage-canary": 1}
 
 
-def test_of_two_that_copy_a_row_at_the_same_moment_one_does_and_the_other_is_refused(s3, send):
+def test_of_two_copies_to_one_key_at_the_same_moment_one_succeeds_and_one_is_refused(s3, send):
     keep_versions(s3)
     rows = pictures(s3, 12)
     together = threading.Barrier(2)
@@ -384,7 +329,7 @@ def test_a_results_file_that_another_run_has_just_made_is_not_replaced(tmp_path,
     assert len(list(tmp_path.iterdir())) == len(SEED_COLUMNS)
 
 
-def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(s3, tmp_path, engine, copy):
+def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_continue(s3, tmp_path, engine, copy):
     rows = pictures(s3, 250)
     manifest = write_manifest(tmp_path, rows)
     with answering_proxy(s3.environment) as proxy:  # which makes it slow enough
@@ -406,7 +351,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(s3, tmp_path, e
 # --- dry run ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(s3, tmp_path, copy):
+def test_a_dry_run_reports_what_a_run_would_do_and_writes_nothing(s3, tmp_path, copy):
     manifest = write_manifest(tmp_path, [*pictures(s3, 3), *hindered(s3).values()])
     before = objects(s3)
     dry = copy(manifest, "--dry-run")
@@ -415,14 +360,6 @@ def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(s3, tmp_path, co
     assert objects(s3) == before
     assert list(tmp_path.iterdir()) == [manifest]
     assert sorted(copy(manifest).stdout.splitlines()) == sorted(dry.stdout.replace("Would copy", "copied").splitlines())
-
-
-def test_a_dry_run_ends_well_where_every_row_would_be_copied_or_is_there(s3, tmp_path, copy):
-    rows = pictures(s3, 3)
-    copy(write_manifest(tmp_path, rows[:1]))
-    run = copy(write_manifest(tmp_path, rows), "--dry-run")
-    assert run.returncode == 0
-    assert run.stdout.startswith("Would copy 2   already present 1 ")
 
 
 # --- faults of S3 ----------------------------------------------------------------------------------------------------
@@ -464,7 +401,7 @@ def test_a_copy_whose_verification_was_interrupted_is_not_made_again(s3, tmp_pat
     assert proxy.copies == [row.destination_key]
 
 
-def test_the_rows_that_are_not_done_are_named_up_to_twenty(s3, tmp_path, copy):
+def test_up_to_twenty_rows_that_are_not_done_are_named(s3, tmp_path, copy):
     rows = [row_of(s3, f"{DUMP}{recid}.jpg", f"patients/{recid}.jpg", "0" * 32, 9) for recid in range(25)]
     run = copy(write_manifest(tmp_path, rows))
     _, *listed = run.stdout.splitlines()
@@ -487,25 +424,37 @@ BAD_MANIFESTS = {
     "a missing column": ([COLUMNS[:-1], GOOD[:-1]], "the columns must be"),
     "a repeated column": ([(*COLUMNS[:-1], "image_id"), GOOD], "the columns must be"),
     "no header": ([GOOD], "line 1: the columns must be"),
-    "too few fields": ([COLUMNS, GOOD, GOOD[:-1]], "line 3: 6 fields instead of 7"),
-    "too many fields": ([COLUMNS, (*GOOD, "x")], "line 2: 8 fields instead of 7"),
-    "a quote without end": (",".join(COLUMNS).encode() + b'\nid,"clinic\n', "line 2: malformed CSV"),
-    "text after a quote": (",".join(COLUMNS).encode() + b'\n"id"x,b,k,e,1,b,d\n', "line 2: malformed CSV"),
-    "bytes that are no UTF-8": (",".join(COLUMNS).encode() + b"\nid,b,k\xff,e,1,b,d\n", "line 2: this is not UTF-8"),
-    "UTF-16": (",".join(COLUMNS).encode("utf-16"), "line 1: this is not UTF-8"),
+    "too few fields": ([COLUMNS, GOOD, GOOD[:-1]], "line 3 has too few fields"),
+    "too many fields": ([COLUMNS, (*GOOD, "x")], "line 2 has too many fields"),
+    "a quote without end": (",".join(COLUMNS).encode() + b'\nid,"clinic\n', "line 2 has quotes that do not match"),
+    "text after a quote": (
+        ",".join(COLUMNS).encode() + b'\n"id"x,b,k,e,1,b,d\n',
+        "line 2 has quotes that do not match",
+    ),
+    "line feeds and a wrong number of fields": (
+        ",".join(COLUMNS).encode() + b'\nid,b,d/k,e,1,b,"a\nb"\nid,b,d/k,e,1\n',
+        "line 4 has too few fields",
+    ),
+    "an empty line": ([COLUMNS, GOOD, [], changed(destination_key="patients/2.jpg")], "quotes or line ends are not"),
+    "line ends of two kinds": (
+        ",".join(COLUMNS).encode() + b"\r\nid,b,d/k,e,1,b,a\nid,b,d/k,e,1,b,c\r\n",
+        "quotes or line ends are not",
+    ),
+    "bytes that are not UTF-8": (",".join(COLUMNS).encode() + b"\nid,b,k\xff,e,1,b,d\n", "line 2 is not UTF-8"),
+    "UTF-16": (",".join(COLUMNS).encode("utf-16"), "line 1 is not UTF-8"),
     "no image id": ([COLUMNS, changed(image_id="")], "line 2: image_id is empty"),
     "no source bucket": ([COLUMNS, changed(source_bucket="")], "line 2: source_bucket is empty"),
     "no source key": ([COLUMNS, changed(source_key="")], "line 2: source_key is empty"),
     "no etag": ([COLUMNS, changed(source_etag="")], "line 2: source_etag is empty"),
     "no size": ([COLUMNS, changed(source_size="")], "line 2: source_size is empty"),
-    "a size in words": ([COLUMNS, changed(source_size="nine")], "line 2: source_size is no number"),
-    "a negative size": ([COLUMNS, changed(source_size="-9")], "line 2: source_size is no number"),
+    "a size in words": ([COLUMNS, changed(source_size="nine")], "line 2: source_size is not a number"),
+    "a negative size": ([COLUMNS, changed(source_size="-9")], "line 2: source_size is not a number"),
     "no destination bucket": ([COLUMNS, changed(destination_bucket="")], "line 2: destination_bucket is empty"),
     "no destination key": ([COLUMNS, changed(destination_key="")], "line 2: destination_key is empty"),
-    "a repeated destination": ([COLUMNS, GOOD, changed(image_id="other")], "line 3: the destination stands in an"),
+    "a repeated destination": ([COLUMNS, GOOD, changed(image_id="other")], "line 3: the destination appears in an"),
     "a destination repeated once folded": (
         [COLUMNS, GOOD, changed(destination_key="patients//./x/../1.jpg")],
-        "line 3: the destination stands in an",
+        "line 3: the destination appears in an",
     ),
     "a long record before": (
         [COLUMNS, changed(destination_key="patients/line\nfeed"), changed(source_etag="")],
@@ -557,74 +506,45 @@ def test_a_destination_under_a_source_prefix_is_refused(s3, tmp_path, run_here, 
     assert list(tmp_path.iterdir()) == [manifest]
 
 
-def test_the_dump_is_out_of_bounds_in_every_bucket(s3, tmp_path, copy):
-    row = row_of(s3, "elsewhere/1.jpg", f"{DUMP}1.jpg", upload(s3, "elsewhere/1.jpg"), 9, s3.new_bucket())
+def test_the_originals_prefix_is_out_of_bounds_in_every_bucket(s3, tmp_path, copy):
+    row = picture(s3, 1)._replace(destination_key=f"{DUMP}copies/1.jpg", destination_bucket=s3.new_bucket())
     assert_refused(copy(write_manifest(tmp_path, [row])), saying="under a source prefix")
 
 
-def test_a_manifest_that_is_not_there_is_named(s3, tmp_path, copy):
+def test_a_missing_manifest_is_named(s3, tmp_path, copy):
     assert_refused(copy(tmp_path / "manifest.csv"), saying=f"cannot read the manifest {tmp_path / 'manifest.csv'}")
 
 
-@pytest.mark.parametrize("option", ["--limit", "--workers"])
-@pytest.mark.parametrize("value", ["0", "-1", "many"])
+@pytest.mark.parametrize(("option", "value"), [("--limit", "0"), ("--limit", "many"), ("--workers", "-1")])
 def test_limit_and_workers_are_whole_numbers_above_0(s3, tmp_path, run_here, option, value):
     run = run_here(main, write_manifest(tmp_path, []), f"{option}={value}", environment=s3.environment)
     assert run.returncode == 2
     assert "must be a whole number above 0" in run.stderr
 
 
-def broken(s3: S3, how: str) -> tuple[dict[str, str], str, str]:
-    """What to set, the destination bucket, and what must be said about it."""
-    if how == "no such bucket":
-        return {}, "clinic-of-nobody", "the bucket 'clinic-of-nobody' does not exist"
-    if how == "a wrong secret":
-        return {"AWS_SECRET_ACCESS_KEY": "wrong"}, s3.bucket, "refused these credentials"
-    assert how == "nobody at the endpoint"
-    return {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{free_ports(1)[0]}"}, s3.bucket, "cannot be reached"
-
-
-@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
-@pytest.mark.parametrize("how", ["no such bucket", "a wrong secret", "nobody at the endpoint"])
-def test_an_s3_that_cannot_be_used_is_one_sentence_within_seconds_and_nothing_is_written(
-    s3, tmp_path, run_here, how, dry_run
-):
-    environment, bucket, saying = broken(s3, how)
-    row = row_of(s3, f"{DUMP}1.jpg", "patients/1.jpg", upload(s3, f"{DUMP}1.jpg"), 9)
-    manifest = write_manifest(tmp_path, [row._replace(destination_bucket=bucket)])
-    started = time.monotonic()
-    run = run_here(main, manifest, *dry_run, environment=s3.environment | environment)
-    assert_refused(run, saying=saying)
-    assert time.monotonic() - started < 20
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--verify"]])
+def test_an_s3_that_cannot_be_used_is_one_sentence_and_nothing_is_written(s3, tmp_path, copy, arguments):
+    row = row_of(s3, f"{DUMP}1.jpg", "patients/1.jpg", "0" * 32, 9)
+    manifest = write_manifest(tmp_path, [row])
+    nobody = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{free_ports(1)[0]}"}
+    assert_refused(copy(manifest, *arguments, **nobody), saying="cannot be reached")
+    manifest = write_manifest(tmp_path, [row._replace(destination_bucket="clinic-of-nobody")])
+    assert_refused(copy(manifest, *arguments), saying="the bucket 'clinic-of-nobody' does not exist")
     assert list(tmp_path.iterdir()) == [manifest]
 
 
-@pytest.mark.parametrize(
-    ("content", "saying"),
-    [
-        ("image_id,outcome\n", "its first line is another one"),
-        (",".join(SEED_COLUMNS["copy_results"]) + "\r\n", "its first line is another one"),
-    ],
-)
-def test_a_results_file_that_is_none_is_refused_before_anything_is_copied(s3, tmp_path, content, saying, copy):
+@pytest.mark.parametrize("header", ["image_id,outcome\n", ",".join(SEED_COLUMNS["copy_results"]) + "\r\n"])
+def test_a_results_file_of_another_kind_is_refused_before_anything_is_copied(s3, tmp_path, header, copy):
     file = tmp_path / "results.csv"
-    file.write_bytes(content.encode())
-    assert_refused(copy(write_manifest(tmp_path, [picture(s3, 1)]), "--results", file), saying=saying)
-    assert file.read_bytes() == content.encode()
+    file.write_bytes(header.encode())
+    run = copy(write_manifest(tmp_path, [picture(s3, 1)]), "--results", file)
+    assert_refused(run, saying="its first line is not the header")
+    assert file.read_bytes() == header.encode()
     assert not objects(s3, "patients/")
 
 
-def test_results_go_neither_to_the_sample_nor_to_a_folder_that_is_not_there(s3, tmp_path, copy):
+def test_results_go_neither_to_the_sample_nor_to_a_missing_folder(s3, tmp_path, copy):
     manifest = write_manifest(tmp_path, [picture(s3, 1)])
     assert_refused(copy(manifest, "--results", SAMPLE_FOLDER / "copy_results.csv"), saying="seeds/sample")
     assert_refused(copy(manifest, "--results", tmp_path / "nowhere" / "results.csv"), saying="cannot write")
     assert not objects(s3, "patients/")
-
-
-def test_a_new_or_empty_results_file_gets_its_header(s3, tmp_path, copy):
-    file = tmp_path / "results.csv"
-    file.touch(mode=0o644)
-    manifest = write_manifest(tmp_path, [picture(s3, 1)])
-    assert copy(manifest, "--results", file).returncode == 0
-    assert [result["outcome"] for result in results(s3, file)] == ["copied"]
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -40,7 +40,7 @@ def test_an_outage_costs_its_time_and_no_row(s3, proxy, copy_here, monkeypatch, 
     run = copy_here(proxy, rows, "--engine", engine, "--workers", 4)
     assert run.returncode == 0, run
     assert {line["outcome"] for line in results(s3)} == {"copied"}
-    assert len(objects(s3, "patients/p/")) == 60
+    assert len(objects(s3, "patients/1/")) == 60
     during = [request for request in proxy.seen if began[0] <= request.at < began[0] + OUTAGE]
     tries = 5  # after 0, 0.1, 0.3, 0.7 and 1.5 seconds, or up to half of that earlier
     assert len(during) <= 4 * OPEN_ROWS * tries
@@ -82,7 +82,7 @@ def test_a_store_at_which_nobody_listens_for_a_while_is_waited_for(s3, proxy, co
         away.set()
         helper.join()
     assert run.returncode == 0, run
-    assert len(objects(s3, "patients/p/")) == 40
+    assert len(objects(s3, "patients/1/")) == 40
     assert back[0].copies
 
 

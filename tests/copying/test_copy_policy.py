@@ -41,13 +41,12 @@ def demands(request: Request) -> set[tuple[str, str]]:
     return {("s3:GetObjectTagging" if request.kind == TAGS else "s3:GetObject", resource)}
 
 
-@pytest.mark.parametrize("engine", ["crt", "boto3"])
-def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run_here, engine):
+def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run_here):
     manifest = write_manifest(tmp_path, [*pictures(s3, 3), *hindered(s3).values()])
     with answering_proxy(s3.environment) as proxy:
         environment = s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
         for arguments in (["--dry-run"], [], [], ["--verify"]):
-            run_here(main, manifest, f"--engine={engine}", *arguments, environment=environment)
+            run_here(main, manifest, *arguments, environment=environment)
     asked = set().union(*(demands(request) for request in proxy.seen))
     assert {action for action, _ in asked} == {
         "s3:ListBucket", "s3:GetObject", "s3:GetObjectTagging", "s3:PutObject", "s3:PutObjectTagging",
@@ -60,8 +59,8 @@ def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run
     ("action", "key"),
     [
         ("s3:DeleteObject", "filemaker-import/images-bulk-dump/1.jpg"),
-        ("s3:DeleteObject", "patients/p/images/b/1.jpg"),
-        ("s3:DeleteObjectVersion", "patients/p/images/b/1.jpg"),
+        ("s3:DeleteObject", "patients/1/images/b/1.jpg"),
+        ("s3:DeleteObjectVersion", "patients/1/images/b/1.jpg"),
         ("s3:DeleteObjectTagging", "filemaker-import/images-bulk-dump/1.jpg"),
         ("s3:PutObject", "filemaker-import/images-bulk-dump/1.jpg"),
         ("s3:PutObjectTagging", "filemaker-import/images-bulk-dump/1.jpg"),

@@ -1,21 +1,16 @@
-"""What is there is found from listings and earlier results, and never believed where these do not tell."""
+"""What was copied before is known from listings and earlier results, and checked where these do not prove it."""
 
 import csv
 import hashlib
 import re
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
-from xml.sax.saxutils import escape
 
 import pytest
 
 from linkage.copying import resume
 from linkage.copying.results import COLUMNS
-from linkage.errors import UnusableInput
-from linkage.s3.clients import patient_client
 from linkage.s3.listing import list_objects
 from tests.support.answering_proxy import COPY, GET, HEAD, LIST, AnsweringProxy, Reply
 from tests.support.copying import (
@@ -61,14 +56,13 @@ def without_contents(page: bytes, keep) -> bytes:
 # --- what need not be asked ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["crt", "boto3"])
-def test_a_run_over_a_finished_manifest_asks_for_no_object_and_copies_none(s3, proxy, copy_here, engine):
+def test_a_run_over_a_finished_manifest_asks_for_no_object_and_copies_none(s3, proxy, copy_here):
     rows = pictures(s3, 30)
-    assert copy_here(proxy, rows, "--engine", engine).returncode == 0
+    assert copy_here(proxy, rows).returncode == 0
     assert proxy.counted() == {COPY: 30}
     before = objects(s3)
     proxy.seen.clear()
-    run = copy_here(proxy, rows, "--engine", engine)
+    run = copy_here(proxy, rows)
     assert run.returncode == 0
     assert run.stdout.startswith("copied 0   already present 30 ")
     assert not proxy.counted()
@@ -85,16 +79,18 @@ def test_a_run_over_a_finished_manifest_asks_for_no_object_and_copies_none(s3, p
 
 def test_only_the_rest_is_copied_and_a_dry_run_says_so_without_asking(s3, proxy, copy_here):
     rows = pictures(s3, 9)
-    copy_here(proxy, rows, "--limit", 4)
+    assert copy_here(proxy, rows, "--limit", 4).stdout.startswith("copied 4   already present 0 ")
+    assert sorted(proxy.copies) == sorted(row.destination_key for row in rows[:4])
     proxy.seen.clear()
-    assert copy_here(proxy, rows, "--dry-run").stdout.startswith("Would copy 5   already present 4 ")
+    dry = copy_here(proxy, rows, "--dry-run")
+    assert (dry.returncode, dry.stdout.partition("   conflicts")[0]) == (0, "Would copy 5   already present 4")
     assert not proxy.counted()
     assert copy_here(proxy, rows).stdout.startswith("copied 5   already present 4 ")
     assert proxy.counted() == {COPY: 5}
     assert sorted(proxy.copies) == sorted(row.destination_key for row in rows[4:])
 
 
-def test_without_the_results_what_is_listed_is_looked_at_and_not_copied(s3, proxy, copy_here):
+def test_without_results_every_listed_copy_is_checked_and_none_is_made(s3, proxy, copy_here):
     rows = pictures(s3, 5)
     copy_here(proxy, rows)
     (Path(s3.environment["LINKAGE_DATA"]) / "copy_results.csv").unlink()
@@ -107,7 +103,7 @@ def test_without_the_results_what_is_listed_is_looked_at_and_not_copied(s3, prox
     assert not proxy.counted(), "what was looked at once is known"
 
 
-def test_keys_of_any_characters_are_known_from_listings(s3, proxy, copy_here):
+def test_objects_are_copied_and_recognised_whatever_characters_their_keys_have(s3, proxy, copy_here):
     names = ["a b.jpg", "a+b.jpg", "a%20b.jpg", "100%.jpg", "%2B.jpg", "ü é 日本.jpg", "a&amp;b<c>'\".jpg", "x\ty\nz"]
     rows = [
         row_of(s3, f"{DUMP}{name}", f"patients/{name}", upload(s3, f"{DUMP}{name}", name.encode()), len(name.encode()))
@@ -115,6 +111,8 @@ def test_keys_of_any_characters_are_known_from_listings(s3, proxy, copy_here):
     ]
     assert copy_here(proxy, rows).returncode == 0
     assert proxy.counted() == {COPY: len(rows)}
+    assert [body(s3, row.destination_key).decode() for row in rows] == names
+    assert {line["destination_key"] for line in results(s3)} == {row.destination_key for row in rows}
     proxy.seen.clear()
     assert copy_here(proxy, rows).stdout.startswith(f"copied 0   already present {len(rows)} ")
     assert not proxy.counted()
@@ -123,7 +121,7 @@ def test_keys_of_any_characters_are_known_from_listings(s3, proxy, copy_here):
 # --- what earlier results do not prove -------------------------------------------------------------------------------
 
 
-def test_what_has_happened_to_a_copy_since_is_seen(s3, proxy, copy_here):
+def test_a_copy_that_was_changed_since_is_noticed(s3, proxy, copy_here):
     other, same_size, removed, rewritten, kept = rows = pictures(s3, 5)
     copy_here(proxy, rows)
     upload(s3, other.destination_key, b"something of another size")
@@ -147,7 +145,7 @@ def test_what_has_happened_to_a_copy_since_is_seen(s3, proxy, copy_here):
     assert body(s3, same_size.destination_key) == b"PICTURE 2"
 
 
-def test_results_about_another_source_are_no_proof(s3, proxy, copy_here):
+def test_results_about_another_source_prove_nothing(s3, proxy, copy_here):
     """The dump's object is another one by now, and so is the manifest: what is there is of the old one."""
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
@@ -169,7 +167,7 @@ FORGERIES: dict[str, Any] = {
 }
 
 
-def test_a_line_of_the_results_that_is_not_about_this_copy_is_no_proof_and_no_error(s3, proxy, copy_here):
+def test_a_result_that_is_not_about_this_copy_is_neither_a_proof_nor_an_error(s3, proxy, copy_here):
     rows = pictures(s3, len(FORGERIES) + 1)
     copy_here(proxy, rows)
     forged = dict(zip((row.destination_key for row in rows), FORGERIES.values(), strict=False))
@@ -193,10 +191,10 @@ def test_the_newest_line_about_a_destination_counts(s3, proxy, copy_here):
     assert not proxy.counted()
 
 
-# --- listings that tell little, or the truth about sources -----------------------------------------------------------
+# --- listings that are incomplete, or that differ from the manifest ---------------------------------------------------
 
 
-def test_sources_that_are_listed_otherwise_are_looked_at_and_not_copied(s3, proxy, copy_here):
+def test_sources_that_are_listed_differently_from_the_manifest_are_not_copied(s3, proxy, copy_here):
     size, changed, gone, good = rows = pictures(s3, 4)
     upload(s3, changed.source_key, b"another picture")
     s3.client.delete_object(Bucket=s3.bucket, Key=gone.source_key)
@@ -210,8 +208,18 @@ def test_sources_that_are_listed_otherwise_are_looked_at_and_not_copied(s3, prox
     assert proxy.copies == [good.destination_key]
 
 
+def test_a_large_prefix_is_listed_in_parts_that_together_are_complete(s3, proxy, copy_here, monkeypatch):
+    monkeypatch.setattr(resume, "ROWS_OF_A_PART", 10)
+    rows = pictures(s3, 60)
+    assert copy_here(proxy, rows).returncode == 0
+    assert proxy.counted() == {COPY: 60}, "a source that was not listed would have been looked at"
+    assert not [request for request in proxy.seen if request.kind == HEAD and request.key.startswith(DUMP)]
+    parts = [request.query.get("start-after") for request in proxy.seen if request.query.get("prefix") == [DUMP]]
+    assert len(parts) == len({str(part) for part in parts}) == 6
+
+
 @pytest.mark.parametrize("lie", ["lacks every second", "ends too early", "is empty"])
-def test_nothing_wrong_comes_of_a_listing_that_lacks_something(s3, proxy, copy_here, lie):
+def test_an_incomplete_listing_does_no_harm(s3, proxy, copy_here, lie):
     keep = {"lacks every second": lambda n: n % 2, "ends too early": lambda n: n < 3, "is empty": lambda n: False}[lie]
 
     def cut(request, reply):
@@ -237,10 +245,14 @@ def test_nothing_wrong_comes_of_a_listing_that_lacks_something(s3, proxy, copy_h
     assert objects(s3) == before
 
 
-def test_a_listing_of_more_pages_than_worth_it_is_given_up_and_the_rows_are_asked_for(
-    s3, proxy, copy_here, monkeypatch
-):
-    monkeypatch.setattr(resume, "MOST_PAGES", (0, 100))
+def test_a_listing_with_too_many_pages_is_given_up_and_each_row_is_checked(s3, proxy, copy_here, monkeypatch):
+    monkeypatch.setattr(resume, "LEAST_PAGES", 1)
+
+    def pages(client, bucket, prefix, *part):
+        yield from [] if prefix == DUMP else [[]]  # the first of two
+        yield from list_objects(client, bucket, prefix, *part)
+
+    monkeypatch.setattr(resume, "list_objects", pages)
     rows = pictures(s3, 6)
     upload(s3, rows[0].destination_key, b"somebody else's")
     proxy.seen.clear()
@@ -248,11 +260,11 @@ def test_a_listing_of_more_pages_than_worth_it_is_given_up_and_the_rows_are_aske
     assert dry.stdout.startswith("Would copy 5   already present 0   conflicts 1 ")
     assert proxy.counted()[HEAD] == 6
     assert copy_here(proxy, rows).stdout.startswith("copied 5   already present 0   conflicts 1 ")
-    assert sorted(proxy.copies) == sorted(row.destination_key for row in rows[1:])
+    assert body(s3, rows[0].destination_key) == b"somebody else's"
     assert copy_here(proxy, rows).stdout.startswith("copied 0   already present 5   conflicts 1 ")
 
 
-# --- etags that tell nothing -----------------------------------------------------------------------------------------
+# --- etags that show nothing -----------------------------------------------------------------------------------------
 
 
 def opaque(text: str) -> str:
@@ -276,14 +288,13 @@ def hide_md5s(proxy: AnsweringProxy) -> None:
     proxy.translate, proxy.change = translate, change
 
 
-@pytest.mark.parametrize("engine", ["crt", "boto3"])
-def test_where_etags_are_no_md5s_copies_are_verified_by_reading_both(s3, proxy, copy_here, engine):
+def test_where_etags_are_not_md5s_copies_are_verified_by_reading_both(s3, proxy, copy_here):
     hide_md5s(proxy)
     rows = [row._replace(source_etag=opaque(row.source_etag)) for row in pictures(s3, 3)]
     there, conflict, fresh = rows
     upload(s3, there.destination_key, b"picture 1")
     upload(s3, conflict.destination_key, b"PICTURE 2")
-    assert copy_here(proxy, rows, "--engine", engine).returncode == 1
+    assert copy_here(proxy, rows).returncode == 1
     assert outcomes(s3) == {
         there.destination_key: "already_present",
         conflict.destination_key: "conflict",
@@ -293,7 +304,7 @@ def test_where_etags_are_no_md5s_copies_are_verified_by_reading_both(s3, proxy, 
     assert {line["destination_etag"] for line in results(s3) if line["outcome"] == "copied"} == {fresh.source_etag}
 
 
-def test_an_md5_alone_is_not_believed_where_the_canarys_is_none(s3, proxy, copy_here):
+def test_an_md5_alone_is_not_believed_if_the_canarys_etag_is_not_one(s3, proxy, copy_here):
     """The store says of every object that its etag is the source's."""
     row = picture(s3, 1)
     upload(s3, row.destination_key, b"PICTURE 1")
@@ -314,7 +325,7 @@ def test_an_md5_alone_is_not_believed_where_the_canarys_is_none(s3, proxy, copy_
     assert proxy.counted()[GET] >= 1
 
 
-def test_where_etags_are_no_md5s_results_are_believed_only_if_not_written_since(s3, proxy, copy_here):
+def test_where_etags_are_not_md5s_results_are_believed_only_if_nothing_was_written_since(s3, proxy, copy_here):
     hide_md5s(proxy)
     kept, rewritten = rows = [row._replace(source_etag=opaque(row.source_etag)) for row in pictures(s3, 2)]
     copy_here(proxy, rows)
@@ -346,30 +357,27 @@ OTHER_KEYS = [
 ]
 
 
-@pytest.mark.parametrize("engine", ["crt", "boto3"])
-def test_a_copy_that_is_encrypted_with_other_keys_is_looked_at(s3, proxy, copy_here, engine):
+def test_a_copy_that_is_encrypted_with_other_keys_is_checked(s3, proxy, copy_here):
     rows = pictures(s3, len(OTHER_KEYS))
     headers = dict(zip((row.destination_key for row in rows), OTHER_KEYS, strict=True))
     proxy.change = lambda request, reply: (
         reply._replace(headers=[*reply.headers, headers[request.key]]) if request.key in headers else reply
     )
-    assert copy_here(proxy, rows, "--engine", engine).returncode == 0
+    assert copy_here(proxy, rows).returncode == 0
     assert set(outcomes(s3).values()) == {"copied"}
     assert proxy.counted() == {COPY: 3, HEAD: 3, GET: 3}
 
 
-@pytest.mark.parametrize("engine", ["crt", "boto3"])
-def test_a_copy_with_s3s_own_key_is_proved_by_its_etag(s3, proxy, copy_here, engine):
+def test_a_copy_with_s3s_own_key_is_proved_by_its_etag(s3, proxy, copy_here):
     row = picture(s3, 1)
     proxy.change = lambda request, reply: Reply(
         reply.status, [*reply.headers, ("x-amz-server-side-encryption", "AES256")], reply.body
     )
-    assert copy_here(proxy, [row], "--engine", engine).returncode == 0
+    assert copy_here(proxy, [row]).returncode == 0
     assert proxy.counted() == {COPY: 1}
 
 
-@pytest.mark.parametrize("engine", ["crt", "boto3"])
-def test_a_copy_of_other_bytes_is_not_verified(s3, proxy, copy_here, engine):
+def test_a_copy_of_other_bytes_is_not_verified(s3, proxy, copy_here):
     """The store copies, and says so, and what is then there is something else of the same size."""
     row, multipart = picture(s3, 1), None
     etag = upload_in_parts(s3, f"{DUMP}2.tif", [b"a" * 5 * MIB, b"b"])
@@ -383,7 +391,7 @@ def test_a_copy_of_other_bytes_is_not_verified(s3, proxy, copy_here, engine):
         return reply
 
     proxy.change = spoil
-    assert copy_here(proxy, [row, multipart], "--engine", engine).returncode == 1
+    assert copy_here(proxy, [row, multipart]).returncode == 1
     assert {(line["outcome"], line["error"]) for line in results(s3)} == {("failed", "CopyDiffers")}
 
 
@@ -394,79 +402,13 @@ def test_an_object_in_parts_is_read_and_compared_once_and_known_afterwards(s3, p
     assert proxy.counted() == {COPY: 1, HEAD: 1, GET: 1}
     read = [request.key for request in proxy.seen if request.kind == GET]
     assert read.count(row.source_key) == 2, "once to try the right to, once to compare"
+    assert body(s3, row.destination_key) == body(s3, row.source_key)
     proxy.seen.clear()
     assert copy_here(proxy, [row]).returncode == 0
     assert not proxy.counted()
 
 
-# --- the quick parser of listings ------------------------------------------------------------------------------------
-
-
-def listed_by_boto3(client: Any, bucket: str, prefix: str) -> list[tuple]:
-    return [
-        (found["Key"], found["Size"], found["ETag"].strip('"'), found["StorageClass"])
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for found in page.get("Contents", [])
-    ]
-
-
-def through(monkeypatch: pytest.MonkeyPatch, proxy: AnsweringProxy) -> Any:
-    """A client of the copier's that goes through the proxy."""
-    for name, value in {**proxy.environment, "AWS_ENDPOINT_URL_S3": proxy.endpoint}.items():
-        monkeypatch.setenv(name, value)
-    return patient_client()
-
-
-def without_encoding(request: Any, reply: Reply) -> Reply:
-    """A listing as of stores that do not know `encoding-type`."""
-    decoded = re.sub(
-        rb"<Key>(.*?)</Key>",
-        lambda found: f"<Key>{escape(unquote_plus(found[1].decode()))}</Key>".encode(),
-        reply.body.replace(b"<EncodingType>url</EncodingType>", b""),
-    )
-    return Reply(reply.status, reply.headers, decoded)
-
-
-@pytest.mark.parametrize("change", [lambda request, reply: reply, without_encoding])
-def test_listings_are_read_as_boto3_reads_them(s3, proxy, monkeypatch, change):
-    names = ["a b", "a+b", "a%20b", "ü", "日本", "a&b<c>\"'", "</Contents>", "<Key>x</Key>", "~*()!", "#?;:@=$"]
-    for name in names:
-        upload(s3, f"x/{name}", name.encode())
-    proxy.change = change
-    client = through(monkeypatch, proxy)
-    expected = listed_by_boto3(client, s3.bucket, "x/")
-    assert {found[0] for found in expected} == {f"x/{name}" for name in names}
-    pages = list(list_objects(client, s3.bucket, "x/"))
-    assert [(one.key, one.size, one.etag, one.storage_class) for page in pages for one in page] == expected
-    assert list(list_objects(client, s3.bucket, "nothing/")) == [[]]
-
-
-NO_PAGES = {
-    "half a page": lambda page: Reply(200, [], page[:150]),
-    "half a body": lambda page: Reply(200, [], page[:-1], cut=True),
-    "no xml": lambda page: Reply(200, [], b"hello"),
-    "another page": lambda page: Reply(200, [], b"<html><body>Please sign in</body></html>"),
-    "nothing": lambda page: Reply(200, [], b""),
-}
-
-
-@pytest.mark.parametrize("what", NO_PAGES)
-def test_a_page_that_is_none_is_asked_for_again_or_ends_it(s3, proxy, monkeypatch, what):
-    upload(s3, "x/1")
-    asked = []
-
-    def change(request: Any, reply: Reply) -> Reply:
-        asked.append(request)
-        return NO_PAGES[what](reply.body) if len(asked) == 1 else reply
-
-    proxy.change = change
-    with suppress(UnusableInput):
-        pages = list(list_objects(through(monkeypatch, proxy), s3.bucket, "x/"))
-        assert [one.key for page in pages for one in page] == ["x/1"]
-        assert len(asked) == 2
-
-
-def test_a_listing_that_never_comes_whole_ends_the_run_before_any_copy(s3, proxy, copy_here):
+def test_a_listing_that_is_never_complete_ends_the_run_before_any_copy(s3, proxy, copy_here):
     proxy.change = lambda request, reply: reply if request.kind != LIST else Reply(200, reply.headers, b"<List")
     assert "S3 answered 500" in only_line(copy_here(proxy, pictures(s3, 1)))
     assert not proxy.copies

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 import copy_objects
 from copy_objects import main
 from linkage.copying import run as copy_run
-from linkage.copying.rules import copy_parameters, is_refusal, is_transient
+from linkage.copying.rules import copy_parameters, credentials_rejected, is_transient
 from linkage.s3 import copy_crt, endpoints
 from linkage.s3.answers import Answer
 from linkage.s3.clients import s3_client, single_try_client
@@ -141,7 +141,7 @@ def test_an_etag_that_no_header_can_hold_is_one_rows_failure(s3, proxy, monkeypa
         send(copy_parameters(row_of(s3, "x/1.jpg", "y/1.jpg", etag, 9)), 9, answers.put)
         answer = answers.get(timeout=20)
     assert answer.status != 200
-    assert not is_refusal(answer)
+    assert not credentials_rejected(answer)
     assert not [request for request in proxy.seen if "x-amz-acl" in request.headers]
 
 
@@ -260,7 +260,7 @@ def test_a_proxy_on_the_way_is_for_boto3_alone(s3, proxy, copy_here):
     rows = pictures(s3, 2)
     on_the_way = {"AWS_ENDPOINT_URL_S3": s3.environment["AWS_ENDPOINT_URL_S3"], "HTTP_PROXY": proxy.endpoint,
                   "http_proxy": proxy.endpoint}  # fmt: skip
-    line = only_line(copy_here(proxy, rows, **on_the_way))
+    line = only_line(copy_here(proxy, rows, "--engine", "crt", **on_the_way))
     assert "the crt engine knows no proxy" in line
     assert not objects(s3, "patients/")
     assert copy_here(proxy, rows, "--engine", "boto3", **on_the_way).returncode == 0
@@ -467,9 +467,13 @@ def test_what_may_pass_is_told_from_what_lasts(s3, proxy, monkeypatch, engine):
     through(monkeypatch, proxy)
     lasting = {name: reply for name, (reply, _) in LASTING.items()}
     answers = answers_to(s3, proxy, engine, {**PASSING, **lasting})
-    assert {name for name in PASSING if not is_transient(answers[name]) or is_refusal(answers[name])} == set()
-    assert {name for name in LASTING if is_transient(answers[name]) and not is_refusal(answers[name])} == set()
-    assert {name: is_refusal(answers[name]) for name in LASTING} == {name: stop for name, (_, stop) in LASTING.items()}
+    assert {name for name in PASSING if not is_transient(answers[name]) or credentials_rejected(answers[name])} == set()
+    assert {
+        name for name in LASTING if is_transient(answers[name]) and not credentials_rejected(answers[name])
+    } == set()
+    assert {name: credentials_rejected(answers[name]) for name in LASTING} == {
+        name: stop for name, (_, stop) in LASTING.items()
+    }
     assert all(answer.code for answer in answers.values())
     assert answers["503"] == Answer(503, "SlowDown")
     assert answers["an archive"] == Answer(403, "InvalidObjectState")

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from linkage.copying.canary import CANARY, canary_key
+from linkage.copying.canary import CANARY
 from linkage.copying.manifest import ManifestRow
 from linkage.seeds import SEED_COLUMNS
+from tests.support.copying import CANARY_KEY
 
 DONE = {"copied", "already_present"}
 LOST_SOURCE = {"source_missing", "source_changed"}
@@ -145,7 +146,7 @@ def wrong_objects(clinic: Clinic) -> Iterator[str]:
                 by_key.setdefault(version.key, []).append(version)
         for key, found in by_key.items():
             case = cases.pop((bucket, key), None)
-            name = case.row.image_id if case else "the canary" if key == canary_key() else ""
+            name = case.row.image_id if case else "the canary" if key == CANARY_KEY else ""
             if not name:
                 yield "an object is there that nobody asked for"
             elif len(found) > 1:

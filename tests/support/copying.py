@@ -16,6 +16,7 @@ from tests.support.servers import S3
 
 SCRIPT = str(PROJECT_ROOT / "scripts" / "copy_objects.py")
 DUMP = "filemaker-import/images-bulk-dump/"
+CANARY_KEY = "patients/image-linkage-canary"
 MIB = 1024 * 1024
 
 
@@ -45,7 +46,7 @@ def picture(s3: S3, recid: int, body: bytes | None = None) -> ManifestRow:
     """Upload a picture to the dump; its row of the manifest."""
     body = b"picture %d" % recid if body is None else body
     source = f"{DUMP}{recid}.jpg"
-    return row_of(s3, source, f"patients/p/images/b/{recid}.jpg", upload(s3, source, body), len(body))
+    return row_of(s3, source, f"patients/1/images/b/{recid}.jpg", upload(s3, source, body), len(body))
 
 
 def pictures(s3: S3, count: int) -> list[ManifestRow]:
@@ -97,7 +98,7 @@ def objects(s3: S3, prefix: str = "") -> dict[str, tuple]:
 
 def without_canary(s3: S3, prefix: str = "") -> dict[str, tuple]:
     """Every object but the one that the copier tries the store with."""
-    return {key: found for key, found in objects(s3, prefix).items() if key != "patients/image-linkage-canary"}
+    return {key: found for key, found in objects(s3, prefix).items() if key != CANARY_KEY}
 
 
 def count_versions(s3: S3, prefix: str) -> Counter[str]:

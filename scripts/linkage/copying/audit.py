@@ -1,20 +1,19 @@
-"""Whether the store holds what the manifest and the results say: read-only, at any later time (§9)."""
+"""Whether the store holds what the manifest and the results say: read-only, at any later time."""
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from linkage.copying.canary import etags_tell
-from linkage.copying.manifest import ManifestRow, Summary, read_manifest
-from linkage.copying.report import Recorder, Tally, progress
+from linkage.copying.canary import canary_keys, etags_tell
+from linkage.copying.manifest import count_rows, find_buckets
+from linkage.copying.report import Recorder, Tally
 from linkage.copying.results import read_results
-from linkage.copying.resume import KnownCopies
-from linkage.copying.rules import DONE, SIZE_DIFFERS, TOO_LARGE, Outcome, Store
+from linkage.copying.resume import make_plan, planned_rows, take_results
+from linkage.copying.rules import SIZE_DIFFERS, TOO_LARGE, Outcome, Store
 from linkage.copying.run import run_rows
-from linkage.s3.clients import patient_client, single_try_client
+from linkage.copying.tables import Tables, private_tables
+from linkage.progress import progress
+from linkage.s3.clients import retrying_client, single_try_client
 from linkage.s3.endpoints import find_places
 
 VERIFIED = "verified"
@@ -22,75 +21,60 @@ FINDINGS = {name: name for name in (VERIFIED, "missing", "different", "undecided
 
 
 class Audit(NamedTuple):
-    """What was found of each row, S3's word for it where it refused, and how many rows there are."""
+    """What was found, S3's error code if it rejected these credentials, and how many rows there are."""
 
     tally: Tally
-    refusal: str
+    rejected: str
     rows: int
 
 
-def audit_manifest(manifest: BinaryIO, summary: Summary, results: Path, **how: Any) -> Audit:
-    """Look for every row of the manifest in the store; `how` as in `audit`."""
-    return audit(lambda: (row for _, row in read_manifest(manifest)), summary, results, **how)
+def audit_manifest(tables: Tables, results: Path, *, workers: int, log: bool) -> Audit:
+    """Compare every row of the manifest with the store."""
+    take_results(tables, read_results(results))
+    return audit(tables, workers=workers, log=log)
 
 
-def audit_results(results: Path, **how: Any) -> Audit:
-    """Look in the store for every destination that the results' last line about it calls copied, or there."""
-    last = last_verified(results)
-    summary = Summary()
-    for row in verified_rows(results, last):
-        summary.add(row)
-    return audit(lambda: verified_rows(results, last), summary, results, **how)
+def audit_results(results: Path, *, workers: int, log: bool) -> Audit:
+    """Compare with the store every destination whose newest line in the results says that it is verified."""
+    with private_tables() as tables:
+        take_results(tables, read_results(results))
+        tables.run("""
+            create table manifest as
+            select
+                row_number() over (order by record_number) as row_number,
+                image_id,
+                source_bucket,
+                source_key,
+                source_etag,
+                size as source_size,
+                destination_bucket,
+                destination_key,
+            from newest_result
+            where done
+        """)
+        return audit(tables, workers=workers, log=log)
 
 
-def last_verified(results: Path) -> np.ndarray:
-    """By line of the results: whether it is the last one about its destination, and tells of a verified copy."""
-    destinations, done = array("q"), array("b")
-    for result in read_results(results):
-        destinations.append(hash((result.destination_bucket, result.destination_key)))
-        done.append(result.outcome in DONE)
-    _, from_end = np.unique(np.frombuffer(destinations, dtype=np.int64)[::-1], return_index=True)
-    last = np.zeros(len(destinations), dtype=bool)
-    last[len(destinations) - 1 - from_end] = True
-    return last & np.frombuffer(done, dtype=bool)
+def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
+    """Compare the rows of the table `manifest` with listings, and look at each object that these do not prove.
 
-
-def verified_rows(results: Path, chosen: np.ndarray) -> Iterator[ManifestRow]:
-    """The chosen lines of the results, as the rows of a manifest that they were."""
-    for result, is_chosen in zip(read_results(results), chosen, strict=False):
-        if is_chosen:
-            yield ManifestRow(
-                result.image_id,
-                result.source_bucket,
-                result.source_key,
-                result.source_etag,
-                result.size,
-                result.destination_bucket,
-                result.destination_key,
-            )
-
-
-def audit(
-    rows: Callable[[], Iterable[ManifestRow]], summary: Summary, results: Path, *, workers: int, log: bool
-) -> Audit:
-    """Compare rows with the store by its listings, and look at each object that these do not prove."""
-    if not summary.rows:
+    The originals are not listed: then no row is one to copy, and thus missing, because of listings alone.
+    """
+    rows = count_rows(tables)
+    if not rows:
         return Audit(Tally(done=(VERIFIED,)), "", 0)
-    find_places(summary.buckets)
-    lister = patient_client()
-    store = Store(single_try_client(workers), etags_tell(lister, set(summary.destination_prefixes)))
-    known = KnownCopies(summary)
-    known.take_results(read_results(results))
-    known.take_listings(lister, summary, etags_tell=store.etags_tell)
-    known.complete = False  # that something is missing is never taken from a listing
-    with progress(summary.rows) as advance:
+    find_places(find_buckets(tables))
+    lister = retrying_client()
+    plan = make_plan(tables, lister, partial(etags_tell, lister, canary_keys(tables)), rows, list_sources=False)
+    store = Store(single_try_client(workers), plan.etags_tell)
+    with progress(rows) as advance:
         recorder = Recorder(None, advance, log=log, translate=finding, done=(VERIFIED,))
-        refusal = run_rows(rows(), known, store, recorder, send=None, workers=workers)
-    return Audit(recorder.tally, refusal, summary.rows)
+        rejected = run_rows(planned_rows(tables, rows), store, recorder, send=None, workers=workers)
+    return Audit(recorder.tally, rejected, rows)
 
 
 def finding(outcome: Outcome) -> Outcome:
-    """What an outcome of looking says about a copy that ought to be there."""
+    """What an outcome of looking says about a copy that should exist."""
     if outcome.outcome == "already_present":
         return outcome._replace(outcome=VERIFIED)
     if outcome.outcome == "conflict":

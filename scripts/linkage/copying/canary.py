@@ -2,69 +2,81 @@
 
 import hashlib
 import random
+import re
 import time
-from collections.abc import Iterable
+from itertools import takewhile
 from queue import SimpleQueue
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linkage.copying.manifest import ManifestRow, Summary
-from linkage.copying.rules import ARCHIVED, etag, head, is_refusal, is_transient, status
+from linkage.copying.manifest import ManifestRow
+from linkage.copying.rules import ARCHIVED, credentials_rejected, etag, head, is_transient, status
+from linkage.copying.tables import Tables
 from linkage.errors import UnusableInput
 from linkage.s3.answers import Answer, Parameters, Send
 from linkage.s3.errors import s3_errors
-from linkage.settings import project_var
 
 CANARY = b"image-linkage tries on this object, before it copies, that nothing is ever overwritten. Leave it here.\n"
 CANARY_NAME = "image-linkage-canary"
 NO_ETAG = '"00000000000000000000000000000000"'
 PRECONDITION_FAILED = 412
-PAUSES = (0.2, 0.5, 1, 2, 4, 8)  # seconds before the further tries of one that got no proper answer
+PAUSES = (0.2, 0.5, 1, 2, 4, 8)  # seconds before each further attempt, if there was no proper answer
+OF_ONE_IMAGE = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|^[0-9][0-9./_-]*$")
 
 
-def canary_key() -> str:
-    """The canary's key in every destination bucket: beside the patients' folders, where copies may be written."""
-    folder, _, _ = project_var("destination_key_template").partition("{")
-    return folder[: folder.rfind("/") + 1] + CANARY_NAME
+def canary_keys(tables: Tables) -> dict[str, str]:
+    """The canary's key in each of the manifest's destination buckets."""
+    first_keys = "select destination_bucket, arg_min(destination_key, row_number) from manifest group by all order by 1"
+    return {bucket: canary_key(key) for bucket, key in tables.run(first_keys)}
 
 
-def place_canaries(client: Any, summary: Summary) -> bool:
-    """Put the canary into each destination bucket; whether the etags of what is written there are MD5s.
+def canary_key(destination_key: str) -> str:
+    """The canary's key beside the patients' folders, where copies may be written.
 
-    Raises UnusableInput where the key lies in the dump or holds something else,
-    and where S3 does not let us write.
+    It lies in the folder of the destination, up to the first folder that is
+    named by a UUID, a number or a date.
     """
-    key, buckets = canary_key(), set(summary.destination_prefixes)
-    for bucket in sorted(buckets):
-        if any(dump == bucket and key.startswith(prefix) for dump, prefix in summary.source_prefixes):
+    *folders, _ = destination_key.split("/")
+    return "/".join([*takewhile(lambda folder: not OF_ONE_IMAGE.search(folder), folders), CANARY_NAME])
+
+
+def place_canaries(client: Any, tables: Tables, canaries: dict[str, str]) -> bool:
+    """Put the canary into each destination bucket; return whether the etags of what is written there are MD5s.
+
+    Raises UnusableInput if its key lies among the originals or holds something
+    else, or if these credentials may not write.
+    """
+    for bucket, key in canaries.items():
+        among = "select 1 from source_prefix where starts_with(?, prefix) and (prefix <> '' or bucket = ?) limit 1"
+        if tables.run(among, key, bucket):
             raise UnusableInput(
                 f"'{key}', on which the store is tried, would lie among the originals; set destination_key_template to "
                 "the folder that the copies go to"
             )
         with s3_errors(bucket):
             write_canary(client, bucket, key)
-    return etags_tell(client, buckets)
+    return etags_tell(client, canaries)
 
 
-def check_store(send: Send, buckets: Iterable[str]) -> None:
+def check_store(send: Send, canaries: dict[str, str]) -> None:
     """Try each destination bucket on the canary that is there.
 
-    The canary is copied onto itself only, under conditions that must each be
-    refused; it is never removed, and a store that fails is left with it alone.
+    The canary is copied only onto itself, under conditions that must each be
+    refused; it is never removed, and nothing else is left in a store that fails.
 
-    Raises UnusableInput where a condition is not enforced.
+    Raises UnusableInput if a condition is not enforced.
     """
-    for bucket in sorted(buckets):
+    for bucket, key in canaries.items():
         for name, condition in (("If-None-Match", "IfNoneMatch"), ("x-amz-copy-source-if-match", "CopySourceIfMatch")):
             value = "*" if condition == "IfNoneMatch" else NO_ETAG
-            answer = try_copy(send, {**onto_itself(bucket, canary_key()), condition: value})
+            answer = try_copy(send, {**onto_itself(bucket, key), condition: value})
             if answer.status != PRECONDITION_FAILED:
                 raise UnusableInput(unenforced(bucket, name, answer))
 
 
 def write_canary(client: Any, bucket: str, key: str) -> None:
-    """Put the canary there unless something is; raises UnusableInput where that is not the canary."""
+    """Put the canary there unless the key is taken; raises UnusableInput if something else is there."""
     try:
         client.put_object(Bucket=bucket, Key=key, Body=CANARY, ContentType="text/plain", IfNoneMatch="*")
     except ClientError as error:
@@ -72,12 +84,12 @@ def write_canary(client: Any, bucket: str, key: str) -> None:
             raise
     if client.get_object(Bucket=bucket, Key=key)["Body"].read() != CANARY:
         raise UnusableInput(
-            f"'{key}' in the bucket '{bucket}' is not what image-linkage has put there; move that object elsewhere"
+            f"'{key}' in the bucket '{bucket}' is not what image-linkage puts there; move that object elsewhere"
         )
 
 
 def onto_itself(bucket: str, key: str) -> Parameters:
-    """A copy of the canary onto itself, which S3 allows where metadata are replaced; it changes nothing."""
+    """A copy of the canary onto itself, which S3 allows if metadata are replaced; it changes nothing."""
     return {
         "Bucket": bucket,
         "Key": key,
@@ -88,7 +100,7 @@ def onto_itself(bucket: str, key: str) -> Parameters:
 
 
 def try_copy(send: Send, parameters: Parameters) -> Answer:
-    """The answer to one copy, after further tries where there was none."""
+    """The answer to one copy, after retries if there was none."""
     answers: SimpleQueue[Answer] = SimpleQueue()
     for pause in (*PAUSES, None):
         send(parameters, len(CANARY), answers.put)
@@ -100,28 +112,29 @@ def try_copy(send: Send, parameters: Parameters) -> Answer:
 
 
 def unenforced(bucket: str, name: str, answer: Answer) -> str:
-    """What to say about a store that did not refuse."""
+    """What to say about a store that did not refuse the copy because of its condition."""
     if answer.status == 200:
         return (
             f"the store of the bucket '{bucket}' ignores {name}, so that copies could overwrite or mix up images; "
             "use a store that enforces it (AWS S3 and SeaweedFS do)"
         )
-    if is_refusal(answer):
-        return f"S3 refused these credentials for a copy in the bucket '{bucket}' ({answer.code}); see what they may do"
-    return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {name}; see whether it knows it"
+    if credentials_rejected(answer):
+        return f"S3 refused these credentials for a copy in the bucket '{bucket}' ({answer.code}); check their rights"
+    return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {name}; check that it knows that"
 
 
-def etags_tell(client: Any, buckets: set[str]) -> bool:
-    """Whether the canaries' etags are their MD5, as far as there are canaries: else etags tell nothing of the bytes."""
+def etags_tell(client: Any, canaries: dict[str, str]) -> bool:
+    """Whether the canaries' etags, of those that exist, are MD5s: otherwise etags do not show what the bytes are."""
     found = []
-    for bucket in sorted(buckets):
+    for bucket, key in canaries.items():
         with s3_errors(bucket):
-            found.append(head(client, bucket, canary_key()))
-    return all(canary is None or etag(canary) == hashlib.md5(CANARY).hexdigest() for canary in found)
+            found.append(head(client, bucket, key))
+    md5 = hashlib.md5(CANARY, usedforsecurity=False).hexdigest()
+    return all(canary is None or etag(canary) == md5 for canary in found)
 
 
 def check_source(client: Any, row: ManifestRow) -> None:
-    """Raise UnusableInput where these credentials may not read a source with its tags; other trouble is its row's."""
+    """Raise UnusableInput if these credentials may not read a source and its tags; another error is its row's own."""
     for read in (client.get_object, client.get_object_tagging):
         with s3_errors(row.source_bucket):
             try:

@@ -1,30 +1,31 @@
-"""The copy manifest: read as a stream, and refused as a whole where it must not be copied."""
+"""The copy manifest in a DuckDB file: read once, and refused as a whole if one of its rows must not be copied."""
 
 import codecs
 import csv
-import os
-import re
-from array import array
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import takewhile
-from typing import Any, BinaryIO, NamedTuple
+import shutil
+from pathlib import Path
+from typing import NamedTuple
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no threads for what is not used: a tenth of a second of each start
-import numpy as np
+import duckdb
 
+from linkage.copying.tables import Tables, csv_source
 from linkage.errors import UnusableInput
 
 COLUMNS = (
     "image_id", "source_bucket", "source_key", "source_etag", "source_size", "destination_bucket", "destination_key",
 )  # fmt: skip
-SIZE = re.compile("[0-9]{1,18}")
-RECORD_NAME = re.compile(r"[0-9]+\.[^/.]+\Z")
+LAST = 2**62  # above all row numbers
+FOLDABLE = r"\\|//|^/|/$|(^|/)\.\.?(/|$)"
+REJECTED = {
+    "MISSING COLUMNS": "has too few fields",
+    "TOO MANY COLUMNS": "has too many fields",
+    "INVALID ENCODING": "is not UTF-8",
+    "UNQUOTED VALUE": "has quotes that do not match",
+}
 
 
 class ManifestRow(NamedTuple):
-    """One object to copy (§8); the size in bytes, the etag without quote marks."""
+    """One object to copy; the size in bytes, the etag without quote marks."""
 
     image_id: str
     source_bucket: str
@@ -35,164 +36,175 @@ class ManifestRow(NamedTuple):
     destination_key: str
 
 
-@dataclass
-class Summary:
-    """What a checked manifest holds: its number of rows, its buckets, and by row what to find it by in listings.
+def read_manifest(tables: Tables, path: Path) -> None:
+    """Make the tables `manifest` (`row_number` from 1, and the columns) and `source_prefix`, and check every row.
 
-    `sources` and `destinations` are hashes of this process, `source_prefixes`
-    counts the rows under each, `destination_prefixes` has the beginning that
-    all keys of a destination bucket share.
+    A destination may appear only once, and may not lie under the prefix of any
+    row's source, in any bucket. Keys are compared as they are and folded,
+    because some stores fold them.
+
+    Raises UnusableInput, with the line, if one row must not be copied.
     """
-
-    rows: int = 0
-    buckets: set[str] = field(default_factory=set)
-    sources: "array[int]" = field(default_factory=lambda: array("q"))
-    destinations: "array[int]" = field(default_factory=lambda: array("q"))
-    source_prefixes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    destination_prefixes: dict[str, str] = field(default_factory=dict)
-
-    def add(self, row: ManifestRow) -> None:
-        """Take one row in."""
-        self.rows += 1
-        self.buckets |= {row.source_bucket, row.destination_bucket}
-        self.sources.append(source_identity(row))
-        self.destinations.append(hash((row.destination_bucket, row.destination_key)))
-        self.source_prefixes[row.source_bucket, prefix_of(row.source_key)] += 1
-        shorten(self.destination_prefixes, row.destination_bucket, row.destination_key)
-
-
-def shorten(prefixes: dict[str, str], bucket: str, key: str) -> None:
-    """Make the beginning that all keys of a bucket share one of this key, too."""
-    shared = prefixes.setdefault(bucket, key)
-    if not key.startswith(shared):
-        same = takewhile(lambda pair: pair[0] == pair[1], zip(shared, key, strict=False))
-        prefixes[bucket] = shared[: sum(1 for _ in same)]
-
-
-def source_identity(row: Any) -> int:
-    """A hash of the version of the source that a row of the manifest, or of the results, is about."""
-    return hash((row.source_bucket, row.source_key, row.source_etag, row.source_size))
-
-
-def check_manifest(manifest: BinaryIO, source_prefix: str) -> Summary:
-    """Read all of `manifest` and refuse it where one row must not be copied.
-
-    A destination may stand there once only, and may neither lie under the
-    prefix of a source object of its bucket (which the object itself does), nor
-    under `source_prefix` in any bucket. Keys are compared as they are and
-    folded, for some stores fold them.
-
-    Raises UnusableInput with the line.
-    """
-    summary = Summary()
-    folded_prefixes: dict[str, str] = {}
-    folded = array("q")
-    for _, row in read_manifest(manifest):
-        summary.add(row)
-        bucket, key = folded_destination(row)
-        shorten(folded_prefixes, bucket, key)
-        folded.append(hash((bucket, key)))
-    dumps = {*summary.source_prefixes, *((bucket, source_prefix) for bucket, _ in summary.source_prefixes)}
-    if source_prefix:
-        dumps |= {(bucket, source_prefix) for bucket in summary.buckets}
-    dumps |= {(bucket, fold_prefix(prefix)) for bucket, prefix in dumps}
-    if any(
-        prefix.startswith(shared) or shared.startswith(prefix)
-        for bucket, prefix in dumps
-        for shared in (summary.destination_prefixes.get(bucket), folded_prefixes.get(bucket))
-        if shared is not None
-    ):
-        refuse_dump(manifest, dumps)
-    values, counts = np.unique(np.frombuffer(folded, dtype=np.int64), return_counts=True)
-    refuse_repeated(manifest, set(values[counts > 1].tolist()))
-    return summary
-
-
-def refuse_dump(manifest: BinaryIO, dumps: set[tuple[str, str]]) -> None:
-    """Raise UnusableInput for the first row whose destination lies under one of these prefixes."""
-    lengths = {len(prefix) for _, prefix in dumps}
-    for line, row in read_manifest(manifest):
-        # With the slash, for "a/b" stands in the way of all under "a/b/" where keys are paths.
-        for key in {f"{row.destination_key}/", f"{fold(row.destination_key)}/"}:
-            if any((row.destination_bucket, key[:length]) in dumps for length in lengths):
-                raise UnusableInput(
-                    f"manifest line {line}: the destination lies under a source prefix, which is a backup and only "
-                    "ever read; set destination_key_template or destination_bucket, and run dbt build again"
-                )
-
-
-def refuse_repeated(manifest: BinaryIO, hashes: set[int]) -> None:
-    """Raise UnusableInput for the first row whose destination an earlier one has; only those with these hashes may."""
-    seen = set()
-    for line, row in read_manifest(manifest) if hashes else ():
-        destination = folded_destination(row)
-        if destination in seen:
-            raise UnusableInput(
-                f"manifest line {line}: the destination stands in an earlier line too; set destination_key_template "
-                "to a pattern that differs for each image, and run dbt build again"
-            )
-        if hash(destination) in hashes:
-            seen.add(destination)
-
-
-def read_manifest(manifest: BinaryIO) -> Iterator[tuple[int, ManifestRow]]:
-    """The rows of `manifest` from its beginning, each with its line number.
-
-    Raises UnusableInput for what is no manifest: another header, a wrong number
-    of fields, an empty value, a size that is no number, malformed CSV.
-    """
-    manifest.seek(0)
-    records = csv.reader((line.decode() for line in without_bom(manifest)), strict=True)
-    line = 1
+    copy = tables.folder / "manifest.csv"
     try:
-        header = next(records, None)
-        if header is None:
-            raise UnusableInput("the manifest is empty, without even a header line; run dbt build again")
-        positions = column_positions(header)
-        line = records.line_num + 1
-        for values in records:
-            yield line, parse_row(line, values, positions)
-            line = records.line_num + 1
+        source = path.open("rb")
+    except OSError as error:
+        raise UnusableInput(
+            f"cannot read the manifest {path}: {error.strerror}; dbt build writes one when all its tests pass"
+        ) from None
+    with source, copy.open("wb") as target:
+        shutil.copyfileobj(source, target)  # so that what is copied is what was checked
+    load_records(tables, copy, read_header(copy))
+    copy.unlink()
+    empty = " ".join(f"when {column} is null then '{column} is empty'" for column in COLUMNS)
+    not_a_size = "not regexp_full_match(source_size, '[0-9]{1,18}') then 'source_size is not a number of bytes'"
+    refuse_first(
+        tables,
+        f"select row_number, case {empty} when {not_a_size} end as problem from manifest where problem is not null",
+        "run dbt build again",
+    )
+    tables.run("alter table manifest alter source_size type bigint")
+    make_source_prefixes(tables)
+    check_destinations(tables)
+
+
+def read_header(path: Path) -> list[str]:
+    """The names in the first line: the columns, in any order."""
+    with path.open("rb") as file:
+        first = file.readline().removeprefix(codecs.BOM_UTF8)
+    if not first:
+        raise UnusableInput("the manifest is empty, without even a header line; run dbt build again")
+    try:
+        header = next(csv.reader([first.decode()]))
     except UnicodeDecodeError:
-        raise UnusableInput(f"manifest line {line}: this is not UTF-8; run dbt build again") from None
-    except csv.Error as error:
-        raise UnusableInput(f"manifest line {line}: malformed CSV ({error}); run dbt build again") from None
-
-
-def without_bom(manifest: BinaryIO) -> Iterator[bytes]:
-    """The lines of `manifest`; a BOM before the first is dropped."""
-    for number, line in enumerate(manifest):
-        yield line if number else line.removeprefix(codecs.BOM_UTF8)
-
-
-def column_positions(header: list[str]) -> list[int]:
-    """Where each of the seven columns stands in `header`."""
+        raise UnusableInput("manifest line 1 is not UTF-8; run dbt build again") from None
+    except csv.Error:
+        header = []
     if sorted(header) != sorted(COLUMNS):
         raise UnusableInput(
             f"manifest line 1: the columns must be {','.join(COLUMNS)}, each once and no other; run dbt build again"
         )
-    return [header.index(column) for column in COLUMNS]
+    return header
 
 
-def parse_row(line: int, values: list[str], positions: list[int]) -> ManifestRow:
-    """The record at `line`, checked on its own."""
-    if len(values) != len(COLUMNS):
-        raise UnusableInput(
-            f"manifest line {line}: {len(values)} fields instead of {len(COLUMNS)}; run dbt build again"
+def load_records(tables: Tables, path: Path, header: list[str]) -> None:
+    """Make the table `manifest` of the file's records, all of them texts; null for an empty value."""
+    malformed = UnusableInput("the manifest's quotes or line ends are not those of a CSV file; run dbt build again")
+    try:
+        tables.run(
+            f"create table manifest as select row_number() over () as row_number, {', '.join(COLUMNS)} "
+            f"from {csv_source(header, 'header = true', 'store_rejects = true')}",
+            str(path),
         )
-    image_id, source_bucket, source_key, source_etag, size, bucket, key = (values[position] for position in positions)
-    if not all(values):
-        empty = next(column for column, position in zip(COLUMNS, positions, strict=True) if not values[position])
-        raise UnusableInput(f"manifest line {line}: {empty} is empty; run dbt build again")
-    if not SIZE.fullmatch(size):
-        raise UnusableInput(f"manifest line {line}: source_size is no number of bytes; run dbt build again")
-    return ManifestRow(image_id, source_bucket, source_key, source_etag, int(size), bucket, key)
+    except duckdb.InvalidInputException:
+        raise malformed from None
+    rejected = "select error_type, line_byte_position from reject_errors order by 2, column_idx limit 1"
+    with path.open("rb") as file:
+        for kind, position in tables.run(rejected):
+            line = 1
+            while file.tell() + 1 < position and file.readline():
+                line += 1
+            what = REJECTED.get(kind, "is not a line of a CSV file")
+            raise UnusableInput(f"manifest line {line} {what}; run dbt build again")
+        if sum(1 for _ in file) != lines_before(tables, LAST):
+            raise malformed  # DuckDB leaves empty lines out, and some malformed ones, without reporting them
 
 
-def prefix_of(source_key: str) -> str:
-    """The prefix that a source object lies under: its key without `<recid>.<extension>`, else its folder."""
-    prefix, found = RECORD_NAME.subn("", source_key)
-    return prefix if found else source_key[: source_key.rfind("/") + 1]
+def refuse_first(tables: Tables, problems: str, remedy: str) -> None:
+    """Raise UnusableInput for the first of the rows that a query gives (row number, problem), with its line."""
+    for row_number, problem in tables.run(f"{problems} order by row_number limit 1"):
+        raise UnusableInput(f"manifest line {1 + lines_before(tables, row_number)}: {problem}; {remedy}")
+
+
+def lines_before(tables: Tables, row_number: int) -> int:
+    """How many lines come before a row; values may have line feeds."""
+    texts = [name for name in COLUMNS if name != "source_size"]
+    feeds = " + ".join(rf"coalesce(length({name}) - length(replace({name}, e'\n', '')), 0)" for name in texts)
+    [(lines,)] = tables.run(f"select coalesce(sum(1 + {feeds}), 0) from manifest where row_number < ?", row_number)
+    return 1 + int(lines)
+
+
+def make_source_prefixes(tables: Tables) -> None:
+    """Make the table `source_prefix` (`bucket`, `prefix`, `rows`): where the originals lie, also folded (0 rows).
+
+    An object's prefix is its key without `<recid>.<extension>`, or else its folder.
+    """
+    tables.run(
+        r"""
+        create table source_prefix as
+        select
+            source_bucket as bucket,
+            if(
+                regexp_matches(source_key, '[0-9]+\.[^/.]+$'),
+                regexp_replace(source_key, '[0-9]+\.[^/.]+$', ''),
+                regexp_extract(source_key, '(?s)^(.*/)?')
+            ) as prefix,
+            count(*) as rows,
+        from manifest
+        group by all
+        """
+    )
+    prefixes = tables.run("select bucket, prefix from source_prefix where regexp_matches(prefix || 'x', ?)", FOLDABLE)
+    folded = [fold(f"{prefix}x").removesuffix("x") for _, prefix in prefixes]
+    tables.run(
+        "insert into source_prefix select unnest(?::varchar[]), unnest(?::varchar[]), 0",
+        [bucket for bucket, _ in prefixes], folded,
+    )  # fmt: skip
+
+
+def check_destinations(tables: Tables) -> None:
+    """Raise UnusableInput for the first destination that lies under a source prefix, or that appears twice."""
+    keys = tables.run(
+        "select row_number, destination_key from manifest where regexp_matches(destination_key, ?)", FOLDABLE
+    )
+    tables.run(
+        "create table folded as select unnest(?::bigint[]) as row_number, unnest(?::varchar[]) as key",
+        [row_number for row_number, _ in keys], [fold(key) for _, key in keys],
+    )  # fmt: skip
+    tables.run("""
+        create view destination as
+        select row_number, destination_bucket as bucket, destination_key as key from manifest
+        union all
+        select row_number, destination_bucket, key from manifest inner join folded using (row_number)
+    """)
+    # With a slash, because where keys are paths "a/b" hides everything under "a/b/".
+    refuse_first(
+        tables,
+        """
+        select row_number, 'the destination lies under a source prefix, which is a backup and only ever read'
+        from destination
+        cross join (select distinct length(prefix) as characters from source_prefix)
+        semi join source_prefix
+            on source_prefix.prefix = left(key || '/', characters)
+            and (source_prefix.prefix <> '' or source_prefix.bucket = destination.bucket)
+        """,
+        "set destination_key_template or destination_bucket, and run dbt build again",
+    )
+    refuse_first(
+        tables,
+        """
+        with repeated as (select bucket, key from destination group by all having count(*) > 1)
+        select row_number, 'the destination appears in an earlier line, too'
+        from (
+            select row_number, min(row_number) over (partition by bucket, key) as first_row
+            from destination semi join repeated using (bucket, key)
+        )
+        where row_number > first_row
+        """,
+        "set destination_key_template to a pattern that differs for each image, and run dbt build again",
+    )
+
+
+def count_rows(tables: Tables) -> int:
+    """How many rows the manifest has."""
+    [(rows,)] = tables.run("select count(*) from manifest")
+    return int(rows)
+
+
+def find_buckets(tables: Tables) -> list[str]:
+    """The buckets of the manifest's sources and destinations."""
+    both = "select source_bucket from manifest union select destination_bucket from manifest order by 1"
+    return [bucket for (bucket,) in tables.run(both)]
 
 
 def fold(key: str) -> str:
@@ -204,14 +216,3 @@ def fold(key: str) -> str:
         elif segment not in ("", "."):
             segments.append(segment)
     return "/".join(segments)
-
-
-def fold_prefix(prefix: str) -> str:
-    """`prefix` folded; one that ends a folder still does."""
-    folded = fold(prefix)
-    return f"{folded}/" if folded and prefix.endswith(("/", "\\")) else folded
-
-
-def folded_destination(row: ManifestRow) -> tuple[str, str]:
-    """What a destination is to a store that takes keys for paths."""
-    return row.destination_bucket, fold(row.destination_key)

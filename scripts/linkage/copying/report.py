@@ -1,21 +1,20 @@
-"""What a run of copies says: each outcome in the results file, how far it is, and the totals."""
+"""What a run of copies reports: each outcome in the results file, and the totals."""
 
 import json
 import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-
-import click
+from datetime import UTC, datetime
 
 from linkage.copying.manifest import ManifestRow
 from linkage.copying.results import Result, ResultsFile
 from linkage.copying.rules import DONE, Outcome
+from linkage.errors import UnusableInput
 from linkage.files import csv_lines
+from linkage.progress import Advance
 
 LABELS = {
     "copied": "copied",
@@ -26,15 +25,15 @@ LABELS = {
     "failed": "failed",
 }
 NAMED_ROWS = 20
+STOPPED = 130  # the exit code after Ctrl-C, as in a shell
 BATCH_ROWS = 1000
 BATCH_SECONDS = 0.2
 LOGGED = ("run_id", "recorded_at", "image_id", "size", "outcome", "attempts", "error")
-Advance = Callable[[int], None]
 
 
 @dataclass
 class Tally:
-    """How often each outcome came, and the first rows whose outcome is none of `done`."""
+    """How often each outcome occurred, and the first rows whose outcome is not one of `done`."""
 
     done: tuple[str, ...] = DONE
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -48,12 +47,12 @@ class Tally:
 
     @property
     def undone(self) -> int:
-        """How many rows have another outcome."""
+        """How many rows have an outcome that is not one of `done`."""
         return self.outcomes.total() - sum(self.outcomes[outcome] for outcome in self.done)
 
 
 class Recorder:
-    """Takes outcomes in batches: they are counted, shown and logged once they are on disk."""
+    """Takes outcomes in batches: they are counted, shown and logged only once they are on disk."""
 
     def __init__(
         self,
@@ -64,7 +63,7 @@ class Recorder:
         translate: Callable[[Outcome], Outcome] = lambda outcome: outcome,
         done: tuple[str, ...] = DONE,
     ) -> None:
-        """Without `results` outcomes are counted only; with `log` each is a line of JSON on stdout too."""
+        """Without `results`, outcomes are only counted; with `log`, each is also a line of JSON on stdout."""
         self.results, self.advance, self.log, self.translate = results, advance, log, translate
         self.run_id = str(uuid.uuid4())
         self.tally = Tally(done)
@@ -72,22 +71,26 @@ class Recorder:
         self.flushed = time.monotonic()
 
     def record(self, row: ManifestRow, outcome: Outcome, attempts: int) -> None:
-        """Take the outcome of one row, decided after so many tries (0: known without one)."""
+        """Take the outcome of one row, decided after this many attempts (0: known without a request)."""
         name, destination_etag, error = self.translate(outcome)
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        *of_source, size, destination_bucket, destination_key = row
-        destination = (destination_bucket, destination_key, destination_etag)
-        self.batch.append(Result(self.run_id, now, *of_source, *destination, size, name, attempts, error))
+        image_id, source_bucket, source_key, source_etag, size, destination_bucket, destination_key = row
+        self.batch.append(
+            Result(
+                self.run_id, now, image_id, source_bucket, source_key, source_etag, destination_bucket, destination_key,
+                destination_etag, size, name, attempts, error,
+            )
+        )  # fmt: skip
         if len(self.batch) >= BATCH_ROWS:
             self.flush()
 
     def flush_in_time(self) -> None:
-        """Write the batch down if the last one is some time ago."""
+        """Write the batch if the last one was written some time ago."""
         if self.batch and time.monotonic() - self.flushed >= BATCH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write the batch down; raises UnusableInput where the disk takes no more."""
+        """Write the batch; raises UnusableInput if that fails."""
         if self.results:
             self.results.append(csv_lines(self.batch).encode())
         for result in self.batch:
@@ -99,40 +102,8 @@ class Recorder:
         self.flushed = time.monotonic()
 
 
-@contextmanager
-def progress(total: int) -> Iterator[Advance]:
-    """Count finished rows on stderr, with rate and time left: a bar on a terminal, at most 20 plain lines elsewhere."""
-    started, finished, shown = time.monotonic(), 0, 0
-
-    def rate() -> float:
-        return finished / max(time.monotonic() - started, 0.001)
-
-    if sys.stderr.isatty():
-        with click.progressbar(
-            length=total, file=sys.stderr, show_pos=True, item_show_func=lambda _: f"{rate():,.0f}/s"
-        ) as bar:
-
-            def advance_bar(count: int) -> None:
-                nonlocal finished
-                finished += count
-                bar.update(count)
-
-            yield advance_bar
-        return
-
-    def advance(count: int) -> None:
-        nonlocal finished, shown
-        finished += count
-        if finished - shown >= max(1000, total / 20):
-            shown = finished
-            left = timedelta(seconds=round((total - finished) / rate()))
-            print(f"{finished:,} of {total:,}, {rate():,.0f}/s, {left} left", file=sys.stderr, flush=True)
-
-    yield advance
-
-
 def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more: str = "") -> None:
-    """Print after the title how often each outcome came, and which rows are not done."""
+    """Print, after the title, how often each outcome occurred, and which rows are not done."""
     print(title + "   ".join(f"{label} {tally.outcomes[outcome]:,}" for outcome, label in labels.items()))
     for line in tally.not_done:
         print(line)
@@ -141,5 +112,21 @@ def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more:
 
 
 def report_json(tally: Tally, labels: dict[str, str]) -> None:
-    """Print how often each outcome came, as the last line of JSON."""
+    """Print how often each outcome occurred, as the last line of JSON."""
     print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in labels}}))
+
+
+def exit_code(tally: Tally, rejected: str, rows: int) -> int:
+    """The exit code after a run over this many rows.
+
+    Raises UnusableInput if S3 rejected these credentials.
+    """
+    if rejected:
+        raise UnusableInput(
+            f"S3 refuses these credentials ({rejected}); renew them, or check their rights, and run the same command "
+            "again to go on where this run ended"
+        )
+    if tally.outcomes.total() < rows:
+        print("stopped by Ctrl-C; run the same command again to go on where this run ended", file=sys.stderr)
+        return STOPPED
+    return 1 if tally.undone else 0

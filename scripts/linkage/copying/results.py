@@ -1,4 +1,4 @@
-"""The results file: one line for each outcome, appended by one run at a time, whole and on disk (§9)."""
+"""The results file: one line for each outcome, appended by one run at a time, whole and on disk."""
 
 import csv
 import fcntl
@@ -18,7 +18,7 @@ HEADER = csv_line(COLUMNS).encode()
 
 
 class Result(NamedTuple):
-    """A line of the results file (§2); the size in bytes, no etag with quote marks; -1 for what is no number."""
+    """A line of the results file; the size in bytes, etags without quote marks."""
 
     run_id: str
     recorded_at: str
@@ -34,72 +34,59 @@ class Result(NamedTuple):
     attempts: int
     error: str
 
-    @property
-    def source_size(self) -> int:
-        """The source's size, which a verified copy has too."""
-        return self.size
-
 
 class Records:
     """The whole records of a results file that is open for reading; `end` is where the last one ends, in bytes."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
-        """Raises UnusableInput where the file is another one; a header that is cut off is none yet."""
+        """Raises UnusableInput if it is a file of another kind; a header that is cut off counts as no record."""
         self.path, self.file, self.end = path, file, 0
         header = file.readline()
         if header == HEADER:
             self.end = len(HEADER)
         elif not (HEADER.startswith(header) and not file.read(1)):
             raise UnusableInput(
-                f"{path} is no results file: its first line is another one; name another with --results"
+                f"{path} is not a results file: its first line is not the header of one; name another with --results"
             )
 
-    def __iter__(self) -> Iterator[Result]:
-        """Every record up to the end, or up to a last one that is cut off.
+    def __iter__(self) -> Iterator[bytes]:
+        """Every record, unchanged, up to the end or to a last one that is cut off.
 
-        Raises UnusableInput for one that is not whole and has others after it.
+        A pass of Python's csv module, 4 s for a million records, because DuckDB
+        does not tell a record that is cut off from one that is malformed.
+
+        Raises UnusableInput for a record that is not whole although others follow it.
         """
         self.file.seek(self.end)
-        read, whole = self.end, True
+        lines: list[bytes] = []
 
-        def lines() -> Iterator[str]:
-            nonlocal read, whole
+        def texts() -> Iterator[str]:
             for line in self.file:
-                read += len(line)
-                whole = line.endswith(b"\n")
+                lines.append(line)
                 yield line.decode()
 
-        records = csv.reader(lines(), strict=True)
+        records = csv.reader(texts(), strict=True)
         number = 1
         while (values := next_record(records)) is not None:
             number += 1
-            if not (whole and len(values) == len(COLUMNS)):
+            record = b"".join(lines)
+            lines.clear()
+            if not (record.endswith(b"\n") and len(values) == len(COLUMNS)):
                 break
-            self.end = read
-            yield as_result(values)
+            self.end += len(record)
+            yield record
         if self.file.read(1):
             raise UnusableInput(
-                f"record {number} of {self.path} is not whole; mend it by hand, or name another file with --results"
+                f"record {number} of {self.path} is not whole; correct it by hand, or name another file with --results"
             )
 
 
 def next_record(records: Iterator[list[str]]) -> list[str] | None:
-    """The next record, without values where it is none; None at the end."""
+    """The next record, without values if it is malformed; None at the end."""
     try:
         return next(records, None)
     except (csv.Error, UnicodeDecodeError):
         return []
-
-
-def as_result(values: list[str]) -> Result:
-    """A record's values, in order."""
-    *before, size, outcome, attempts, error = values
-    return Result(*before, number(size), outcome, number(attempts), error)
-
-
-def number(text: str) -> int:
-    """A whole number, or -1."""
-    return int(text) if text.isascii() and text.isdigit() else -1
 
 
 class ResultsFile:
@@ -109,8 +96,8 @@ class ResultsFile:
         self.path, self.descriptor = path, descriptor
         self.end = 0
 
-    def read(self) -> Iterator[Result]:
-        """Every whole record; what is after the last is set aside when it has been given."""
+    def read(self) -> Iterator[bytes]:
+        """Every whole record, unchanged; what follows the last one is set aside in the end."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
             file.seek(0)
             records = Records(self.path, file)
@@ -124,7 +111,7 @@ class ResultsFile:
             self.append(HEADER)
 
     def set_aside(self, torn: bytes) -> None:
-        """Move a last line that is cut off, as by a power cut, into a file of its own."""
+        """Move a last line that is cut off, for example by a power cut, into a file of its own."""
         aside = self.path.with_name(f"{self.path.name}.torn")
         try:
             descriptor = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -140,40 +127,40 @@ class ResultsFile:
                 "make room, or name another file with --results"
             ) from None
         print(
-            f"the last line of {self.path} was cut off, as by a power cut: it is set aside in {aside.name}, and what "
-            "it was about is looked at again",
+            f"the last line of {self.path} was cut off, for example by a power cut: it is set aside in {aside.name}, "
+            "and the object that it was about is checked again",
             file=sys.stderr,
         )
 
     def append(self, lines: bytes) -> None:
-        """Append whole lines; they are on disk when this returns, or else none of them is in the file.
+        """Append whole lines; when this returns they are on disk, and if it fails none of them is in the file.
 
-        Raises UnusableInput where the disk takes no more.
+        Raises UnusableInput if they cannot be written, for example because the disk is full.
         """
         try:
             write_whole(self.descriptor, lines)
-            os.fdatasync(self.descriptor)
+            os.fsync(self.descriptor)
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self.descriptor, self.end)
             raise UnusableInput(
-                f"cannot write to the results file {self.path}: {error.strerror}; what was copied stays, make room and "
+                f"cannot write to the results file {self.path}: {error.strerror}; what was copied stays; make room and "
                 "run again"
             ) from None
         self.end += len(lines)
 
 
 def write_whole(descriptor: int, content: bytes) -> None:
-    """Write all of `content`; again only where a full disk took a part."""
+    """Write all of `content`; a disk that is almost full may take only a part at first."""
     while content:
         content = content[os.write(descriptor, content) :]
 
 
 @contextmanager
 def open_results(path: Path) -> Iterator[ResultsFile]:
-    """The results file, made with mode 0600 if it is new, and locked against other runs.
+    """The results file, created with mode 0600 if it is new, and locked against other runs.
 
-    Raises UnusableInput where it cannot be written to, or another run is writing to it.
+    Raises UnusableInput if it cannot be written to, or if another run is writing to it.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -190,7 +177,7 @@ def open_results(path: Path) -> Iterator[ResultsFile]:
 
 
 def lock(path: Path, descriptor: int) -> None:
-    """Keep other runs away from the file until the descriptor is closed, or this process has ended."""
+    """Keep other runs away from the file until the descriptor is closed or this process ends."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -201,8 +188,8 @@ def lock(path: Path, descriptor: int) -> None:
         raise UnusableInput(f"cannot lock {path}: {error.strerror}; name a file on this machine's disk") from None
 
 
-def read_results(path: Path) -> Iterator[Result]:
-    """The whole records of a results file, without writing to it; none where there is no file."""
+def read_results(path: Path) -> Iterator[bytes]:
+    """The whole records of a results file, unchanged, without writing to it; none if there is no file."""
     try:
         file = path.open("rb")
     except FileNotFoundError:

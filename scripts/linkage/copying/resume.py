@@ -1,111 +1,200 @@
-"""What listings and earlier results tell of the manifest's rows, before any request is made for one of them."""
+"""What earlier results and S3's listings say about the manifest's rows, before any object is asked for."""
 
-import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from linkage.copying.manifest import Summary, source_identity
-from linkage.copying.results import Result
+from linkage.copying.manifest import COLUMNS, ManifestRow, count_rows
+from linkage.copying.results import COLUMNS as RESULT_COLUMNS
 from linkage.copying.rules import DONE
-from linkage.s3.listing import ListedObject, list_objects
+from linkage.copying.tables import Tables, csv_source
+from linkage.s3.listing import list_objects
+from linkage.seeds import newest_copy_results
 
-ETAG_BYTES = 40  # what is longer is looked at anew
-LISTED_PREFIXES = 100  # of sources, those with the most rows
-MOST_PAGES = 10, 10  # of one listing: so many, and one more for so many rows; beyond that, single requests are fewer
-RESULTS_AT_ONCE = 50_000
-SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+COPY, LOOK, VERIFIED = "copy", "look", "verified"
+LISTED_PREFIXES = 100  # of sources: those with the most rows
+LISTERS = 8  # threads
+ROWS_OF_A_PART = 4_000  # of a prefix that several threads list, at least
+LEAST_PAGES, ROWS_OF_A_PAGE = 10, 10  # a listing of more pages is given up: single requests would be fewer
+PAGE = 5_000  # rows of a plan that are in memory at a time
+PlannedRow = tuple[ManifestRow, str, str]
+Listing = tuple[str, str, str, str]  # bucket and prefix; after which key, and until which
 
 
-class KnownCopies:
-    """Facts by row, in the manifest's order; memory is about 90 bytes a row, whatever the buckets hold.
+class Plan(NamedTuple):
+    """What S3 said: do etags show what the bytes are, does nothing exist that is not listed, is nothing left to do."""
 
-    `source_listed`: the source is listed with the manifest's etag and size.
-    `listed`: the destination is listed; `etags` has its etag there.
-    `verified`: it is listed as an earlier run has verified it: with the same
-    etag and size, and, where etags do not tell the bytes, not written since.
-    `complete`: the destinations' listings came to their ends.
+    etags_tell: bool
+    listings_complete: bool
+    finished: bool
+
+
+def take_results(tables: Tables, records: Iterable[bytes]) -> None:
+    """Make the table `newest_result`: the newest record about each destination; it is `done` if it was verified."""
+    path = tables.folder / "results.csv"
+    with path.open("wb") as file:
+        file.writelines(records)
+    tables.run(
+        "create table result as select row_number() over () as record_number, "
+        f"* replace (coalesce(try_cast(size as bigint), -1) as size) from {csv_source(RESULT_COLUMNS)}",
+        str(path),
+    )
+    # To render the macro, jinja2 is imported, which takes a sixth of a second.
+    newest = newest_copy_results("result") if path.stat().st_size else "from result"
+    path.unlink()
+    tables.run(f"create table newest_result as select *, outcome in {DONE} as done from ({newest})")
+    tables.run("drop table result")
+
+
+def make_plan(
+    tables: Tables, client: Any, ask_etags: Callable[[], bool], rows: int, *, list_sources: bool = True
+) -> Plan:
+    """Make the table `plan`, the next step of each row, from the results and from S3's listings.
+
+    `ask_etags` is called while S3 lists: it returns whether etags show what the
+    bytes are. The originals are listed only if the results do not verify the
+    first `rows` rows. `client` is used by several threads at once.
+
+    Raises UnusableInput if S3 does not provide a listing.
     """
-
-    def __init__(self, summary: Summary) -> None:
-        self.sources = np.frombuffer(summary.sources, dtype=np.int64)
-        destinations = np.frombuffer(summary.destinations, dtype=np.int64)
-        self.order = np.argsort(destinations).astype(np.int32)
-        self.sorted = destinations[self.order]
-        self.verified_object = np.zeros(summary.rows, dtype=np.int64)
-        self.verified_until = np.zeros(summary.rows, dtype=np.int64)
-        self.etags = np.zeros(summary.rows, dtype=f"S{ETAG_BYTES}")
-        self.source_listed = np.zeros(summary.rows, dtype=bool)
-        self.listed = np.zeros(summary.rows, dtype=bool)
-        self.verified = np.zeros(summary.rows, dtype=bool)
-        self.complete = True
-
-    def rows(self, destinations: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Which of these destinations are the manifest's, and at which rows."""
-        found, at = find(self.sorted, destinations)
-        return found, self.order[at[found]]
-
-    def take_results(self, results: Iterator[Result]) -> None:
-        """Note what earlier runs have verified; of several lines about a destination the last one counts."""
-        while batch := list(islice(results, RESULTS_AT_ONCE)):
-            found, rows = self.rows([hash((result.destination_bucket, result.destination_key)) for result in batch])
-            known = [result for result, is_known in zip(batch, found, strict=True) if is_known]
-            sources = np.array([source_identity(result) for result in known], dtype=np.int64)
-            done = np.array([result.outcome in DONE for result in known], dtype=bool)
-            objects = np.array([hash((result.destination_etag, result.size)) for result in known], dtype=np.int64)
-            self.verified_object[rows] = np.where(done & (sources == self.sources[rows]), objects, 0)
-            self.verified_until[rows] = seconds(result.recorded_at for result in known)
-
-    def take_listings(self, client: Any, summary: Summary, *, etags_tell: bool) -> None:
-        """Note what S3 lists of the sources and of the destinations, whose etags are MD5s or tell nothing."""
-        for bucket, shared in summary.destination_prefixes.items():
-            for page in self.pages(client, bucket, shared[: shared.rfind("/") + 1]):
-                self.take_destinations(bucket, page, etags_tell=etags_tell)
-        if not self.verified.all():
-            self.take_sources(client, summary)
-
-    def take_sources(self, client: Any, summary: Summary) -> None:
-        """Note which sources are listed as the manifest has them."""
-        sources, places = np.unique(self.sources, return_inverse=True)
-        listed = np.zeros(len(sources), dtype=bool)
-        for (bucket, prefix), _ in summary.source_prefixes.most_common(LISTED_PREFIXES):
-            for page in self.pages(client, bucket, prefix):
-                found, at = find(sources, [hash((bucket, one.key, one.etag, one.size)) for one in page])
-                listed[at[found]] = True
-        self.source_listed = listed[places]
-
-    def take_destinations(self, bucket: str, page: list[ListedObject], *, etags_tell: bool) -> None:
-        """Note one page of a destination bucket's listing."""
-        found, rows = self.rows([hash((bucket, one.key)) for one in page])
-        known = [one for one, is_known in zip(page, found, strict=True) if is_known]
-        objects = np.array([hash((one.etag, one.size)) for one in known], dtype=np.int64)
-        short = np.array([len(one.etag.encode()) <= ETAG_BYTES for one in known], dtype=bool)
-        unchanged = etags_tell | (seconds(one.modified for one in known) <= self.verified_until[rows])
-        self.listed[rows] = True
-        self.etags[rows] = [one.etag.encode() for one in known]
-        self.verified[rows] = (objects == self.verified_object[rows]) & unchanged & short
-
-    def pages(self, client: Any, bucket: str, prefix: str) -> Iterator[list[ListedObject]]:
-        """The pages of a listing, as many as are worth their requests."""
-        least, rows_of_a_page = MOST_PAGES
-        most = least + len(self.sources) // rows_of_a_page
-        for number, page in enumerate(list_objects(client, bucket, prefix)):
-            if number == most:
-                self.complete = False
-                return
-            yield page
+    tables.run(f"""
+        create view verified_before as
+        select manifest.*, destination_etag, {second_of("recorded_at")} as verified_at
+        from manifest
+        inner join newest_result using (source_bucket, source_key, source_etag, destination_bucket, destination_key)
+        where done and newest_result.size = source_size
+    """)
+    [(before,)] = tables.run("select count(*) from verified_before where row_number <= ?", rows)
+    listings = [*destination_listings(tables), *(source_listings(tables) if list_sources and before < rows else [])]
+    etags_tell, complete = take_listings(tables, client, listings, ask_etags)
+    find_next_steps(tables, etags_tell)
+    [(unfinished,)] = tables.run(f"select count(*) from plan where step <> '{VERIFIED}' and row_number <= ?", rows)
+    return Plan(etags_tell, complete, not unfinished)
 
 
-def find(identities: np.ndarray, wanted: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the `wanted` stand in the sorted `identities`, and where each does or would."""
-    numbers = np.array(wanted, dtype=np.int64)
-    at = np.minimum(np.searchsorted(identities, numbers), len(identities) - 1)
-    return identities[at] == numbers, at
+def take_listings(
+    tables: Tables, client: Any, listings: list[Listing], ask_etags: Callable[[], bool]
+) -> tuple[bool, bool]:
+    """Make the table `listed`; return what `ask_etags` said, and whether the listings came to their ends.
+
+    DuckDB's appender takes 3 s for a million objects, a CSV file in between 5 s.
+    """
+    tables.run("create table listed (bucket text, key text, size bigint, etag text, modified text, storage_class text)")
+    most_pages = LEAST_PAGES + count_rows(tables) // ROWS_OF_A_PAGE
+    failed, lock = threading.Event(), threading.Lock()
+    with tables.connection.cursor() as cursor, ThreadPoolExecutor(LISTERS) as pool:
+        cursor.begin()
+        appender = cursor.appender("listed")
+
+        def take(listing: Listing) -> bool:
+            for number, page in enumerate(list_objects(client, *listing)):
+                if failed.is_set() or number == most_pages:
+                    return False
+                with lock:
+                    appender.append_rows([(listing[0], *found) for found in page])
+                    appender.flush()
+            return True
+
+        begun = [pool.submit(take, listing) for listing in listings]
+        try:
+            etags_tell = ask_etags()
+            complete = [one.result() for one in begun]
+        except BaseException:
+            failed.set()
+            raise
+        cursor.commit()
+    return etags_tell, all(complete)
 
 
-def seconds(times: Iterable[str]) -> np.ndarray:
-    """Times as whole seconds; what is no time is before all others."""
-    texts = [found[0] if (found := SECOND.match(time)) else "0001-01-01T00:00:00" for time in times]
-    return np.array(texts, dtype="datetime64[s]").astype(np.int64)
+def destination_listings(tables: Tables) -> list[Listing]:
+    """One for each destination bucket: of the folder that all of its keys share."""
+    ends = tables.run(
+        "select destination_bucket, min(destination_key), max(destination_key) from manifest group by all order by 1"
+    )
+    shared = [(bucket, os.path.commonprefix(keys)) for bucket, *keys in ends]  # noqa: RUF071 (characters are meant)
+    return [(bucket, prefix[: prefix.rfind("/") + 1], "", "") for bucket, prefix in shared]
+
+
+def source_listings(tables: Tables) -> list[Listing]:
+    """Of the prefixes of the originals; a large one is divided, because its pages can only be asked for in turn.
+
+    If a store's order differs from S3's, objects may be left out: each row
+    whose source is not listed is looked at.
+    """
+    listings: list[Listing] = []
+    prefixes = "select bucket, prefix, rows from source_prefix where rows > 0 order by rows desc, 1, 2 limit ?"
+    for bucket, prefix, rows in tables.run(prefixes, LISTED_PREFIXES):
+        parts = min(LISTERS - 1, rows // ROWS_OF_A_PART) or 1
+        sample = tables.run(
+            "select source_key from (from manifest using sample reservoir(1000 rows) repeatable (1)) "
+            "where source_bucket = ? and starts_with(source_key, ?) order by 1",
+            bucket, prefix,
+        )  # fmt: skip
+        ends = ["", *(sample[len(sample) * part // parts][0] for part in range(1, parts) if sample), ""]
+        listings += [(bucket, prefix, after, until) for after, until in pairwise(ends)]
+    return listings
+
+
+def second_of(time: str) -> str:
+    """SQL for a time, as the results and S3 write it, to the second; null if it is not one."""
+    return f"try_strptime({time}[:19], '%Y-%m-%dT%H:%M:%S')"
+
+
+def find_next_steps(tables: Tables, etags_tell: bool) -> None:
+    """Make the table `plan`: a row is verified, or to be copied, or to be looked at.
+
+    It is verified if its destination is listed with the etag and the size that
+    an earlier run verified, and, where etags do not show what the bytes are, if
+    it was not written since. It is to be copied if its source is listed with
+    the manifest's etag and size, and its destination is not listed.
+    """
+    unchanged = "true" if etags_tell else f"{second_of('modified')} <= verified_at"
+    tables.run(f"""
+        create table plan as
+        with verified as (
+            select row_number, destination_etag
+            from verified_before
+            semi join listed
+                on bucket = destination_bucket and key = destination_key
+                and etag = destination_etag and size = source_size and {unchanged}
+        ),
+        source_listed as (
+            select row_number
+            from manifest
+            semi join listed
+                on bucket = source_bucket and key = source_key and etag = source_etag and size = source_size
+        ),
+        destination_listed as (
+            select row_number from manifest semi join listed on bucket = destination_bucket and key = destination_key
+        )
+        select
+            row_number,
+            case
+                when verified.row_number is not null then '{VERIFIED}'
+                when source_listed.row_number is not null and destination_listed.row_number is null then '{COPY}'
+                else '{LOOK}'
+            end as step,
+            coalesce(destination_etag, '') as etag,
+        from manifest
+        left join verified using (row_number)
+        left join source_listed using (row_number)
+        left join destination_listed using (row_number)
+    """)
+    tables.run("drop table listed")
+
+
+def planned_rows(tables: Tables, rows: int) -> Iterator[PlannedRow]:
+    """The first rows in the manifest's order, each with its step and, if it is verified, its listed etag."""
+    page = f"""
+        select {", ".join(COLUMNS)}, step, etag
+        from manifest
+        inner join plan using (row_number)
+        where row_number between ? and ?
+        order by row_number
+    """
+    for first in range(1, rows + 1, PAGE):
+        for *values, step, etag in tables.run(page, first, min(first + PAGE - 1, rows)):
+            yield ManifestRow(*values), step, etag

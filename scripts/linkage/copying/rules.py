@@ -1,4 +1,4 @@
-"""What a copy is, and what became of it: the rules of one object (§9 of the contract)."""
+"""What a copy is, and what became of it: the rules for one object."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ TOO_LARGE = "EntityTooLarge"
 
 
 class Outcome(NamedTuple):
-    """What became of one row: an outcome of §9, and S3's word for it; no etag has quote marks."""
+    """What became of one row: an outcome (see docs/copying.md), and S3's error code; the etag without quote marks."""
 
     outcome: str
     destination_etag: str = ""
@@ -31,18 +31,18 @@ class Outcome(NamedTuple):
 
 
 class Store(NamedTuple):
-    """A store to read from: a boto3 client that never tries again by itself, and whether etags there are MD5s."""
+    """A store to read from: a boto3 client that never retries by itself, and whether etags there are MD5s."""
 
     client: Any
     etags_tell: bool = True
 
 
 class SourceDiffers(Exception):
-    """The source is not the manifest's any more; the message is the outcome that says how."""
+    """The source is no longer the one in the manifest; the message is the outcome."""
 
 
 def copy_parameters(row: ManifestRow) -> dict[str, Any]:
-    """The only write there is, in the words of boto3's `copy_object`."""
+    """The only write to a destination, as parameters of boto3's `copy_object`."""
     return {
         "Bucket": row.destination_bucket,
         "Key": row.destination_key,
@@ -55,14 +55,14 @@ def copy_parameters(row: ManifestRow) -> dict[str, Any]:
 
 
 def copy_conditions(row: ManifestRow) -> dict[str, str]:
-    """What makes a copy safe: only where nothing is, and only the version that the manifest names."""
+    """What makes a copy safe: nothing may be at the destination, and the source must be the manifest's version."""
     return {"IfNoneMatch": "*", "CopySourceIfMatch": f'"{row.source_etag}"'}
 
 
 def is_proof(answer: Answer, row: ManifestRow, store: Store) -> bool:
-    """Whether S3's answer to a copy says that the manifest's bytes are there: its etag is their MD5.
+    """Whether S3's answer to a copy proves that the manifest's bytes are there: its etag is their MD5.
 
-    The size goes with it where the source is known to have the manifest's.
+    It also proves the size, provided that the source is known to have the manifest's.
     """
     return (
         store.etags_tell
@@ -73,19 +73,19 @@ def is_proof(answer: Answer, row: ManifestRow, store: Store) -> bool:
 
 
 def is_transient(answer: Answer) -> bool:
-    """Whether it may go better: no answer, S3's own trouble, too many requests, a race, or a change while reading."""
+    """Whether a retry may succeed: no answer, S3's own error, too many requests, a race, a change while reading."""
     if answer.status >= 500:
         return answer.status != NOT_IMPLEMENTED
     return answer.status in (0, 409, 412, 429) or answer.code in TRANSIENT_CODES
 
 
-def is_refusal(answer: Answer) -> bool:
-    """Whether S3 refuses these credentials, so that no other row would go better."""
+def credentials_rejected(answer: Answer) -> bool:
+    """Whether S3 refuses these credentials, so that no other row would succeed."""
     return answer.code in EXPIRED_CODES or (answer.status in (401, 403) and answer.code != ARCHIVED)
 
 
 def verify(store: Store, row: ManifestRow) -> Outcome:
-    """The outcome of a row whose copy S3 has answered to be there."""
+    """The outcome of a row that S3 says it has copied."""
     destination = head(store.client, row.destination_bucket, row.destination_key)
     if destination is None:
         return Outcome("failed", error="CopyNotFound")
@@ -96,8 +96,8 @@ def verify(store: Store, row: ManifestRow) -> Outcome:
     return Outcome("copied", etag(destination)) if same else Outcome("failed", etag(destination), "CopyDiffers")
 
 
-def find_obstacle(store: Store, row: ManifestRow) -> Outcome | None:
-    """Why this row cannot be copied now, the destination looked at first; None where nothing stands in the way."""
+def outcome_without_copy(store: Store, row: ManifestRow) -> Outcome | None:
+    """The outcome of a row that need not or must not be copied now, the destination checked first; else None."""
     destination = head(store.client, row.destination_bucket, row.destination_key)
     try:
         if destination is None:
@@ -110,9 +110,9 @@ def find_obstacle(store: Store, row: ManifestRow) -> Outcome | None:
 
 
 def same_bytes(store: Store, row: ManifestRow, destination: dict[str, Any]) -> bool:
-    """Whether the destination holds the manifest's bytes, by the rule of §9.
+    """Whether the destination holds the manifest's bytes: equal in size, and by full checksums, etags or SHA-256.
 
-    Raises SourceDiffers where only the source could tell, and it has gone or changed.
+    Raises SourceDiffers if only the source could tell, and it has gone or changed.
     """
     if destination["ContentLength"] != row.source_size:
         return False
@@ -133,13 +133,13 @@ def same_bytes(store: Store, row: ManifestRow, destination: dict[str, Any]) -> b
 
 
 def has_manifest_etag(store: Store, row: ManifestRow, destination: dict[str, Any]) -> bool:
-    """Whether size and etag are the manifest's, and the etag is one that tells the bytes."""
+    """Whether size and etag are the manifest's, and the etag is one that shows what the bytes are."""
     tells = store.etags_tell and MD5.fullmatch(row.source_etag) and not is_encrypted(destination)
     return bool(tells) and destination["ContentLength"] == row.source_size and etag(destination) == row.source_etag
 
 
 def manifest_source(store: Store, row: ManifestRow) -> dict[str, Any]:
-    """The source's HEAD; raises SourceDiffers where it is not the version that the manifest names."""
+    """The source's HEAD; raises SourceDiffers if it is not the version in the manifest."""
     source = head(store.client, row.source_bucket, row.source_key)
     if source is None:
         raise SourceDiffers("source_missing")
@@ -149,7 +149,7 @@ def manifest_source(store: Store, row: ManifestRow) -> dict[str, Any]:
 
 
 def source_digest(store: Store, row: ManifestRow) -> bytes:
-    """The SHA-256 of the manifest's version of the source; raises SourceDiffers where it is not that one."""
+    """The SHA-256 of the manifest's version of the source; raises SourceDiffers if it is another one."""
     try:
         return digest(store.client, row.source_bucket, row.source_key, row.source_etag)
     except ClientError as error:
@@ -168,13 +168,13 @@ def digest(client: Any, bucket: str, key: str, expected_etag: str) -> bytes:
 
 
 def head(client: Any, bucket: str, key: str) -> dict[str, Any] | None:
-    """What S3 says about an object, checksums included; None where there is none."""
+    """What S3 says about an object, checksums included; None if it does not exist."""
     try:
         return client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except ClientError as error:
         if status(error) == 404:
             return None
-        if status(error) == 400:  # a HEAD's answer has no body to say why, a GET's has
+        if status(error) == 400:  # the answer to a HEAD has no body to say why, that to a GET has one
             client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
         raise
 
@@ -185,7 +185,7 @@ def etag(found: dict[str, Any]) -> str:
 
 
 def full_checksums(found: dict[str, Any]) -> dict[str, str]:
-    """The checksums of the whole object by algorithm; those composed of its parts' depend on the parts."""
+    """The checksums of the whole object by algorithm; composite ones depend on how it was divided into parts."""
     if found.get("ChecksumType") != "FULL_OBJECT":
         return {}
     return {name: value for name, value in found.items() if name.startswith("Checksum") and name != "ChecksumType"}

@@ -1,4 +1,4 @@
-"""A run of copies: as many at once as S3 bears, tried again where that may help, each outcome recorded."""
+"""A run of copies: as many at once as S3 bears, retried where that may help, each outcome recorded."""
 
 import gc
 import heapq
@@ -16,98 +16,109 @@ from typing import Any
 
 from linkage.copying.manifest import ManifestRow
 from linkage.copying.report import Recorder
-from linkage.copying.resume import KnownCopies
+from linkage.copying.resume import COPY, LOOK, VERIFIED, PlannedRow
 from linkage.copying.rules import (
     LARGEST_COPY,
     TOO_LARGE,
     Outcome,
     Store,
     copy_parameters,
-    find_obstacle,
+    credentials_rejected,
     is_proof,
-    is_refusal,
     is_transient,
+    outcome_without_copy,
     verify,
 )
 from linkage.s3.answers import Answer, Send, ask
 
-PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30)  # seconds before the further tries: two minutes in all
-OPEN_ROWS = 4  # rows begun and not decided, for each request that may be in flight: an outage touches no more
+PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30)  # seconds before each retry: two minutes in all
+OPEN_ROWS = 4  # rows begun and undecided, for each request that may be in flight: an outage affects no more
 LOOKING = 32  # threads at most that look at objects
 TICK = 0.2  # seconds
-COPY, LOOK, VERIFY = "copy", "look", "verify"
+VERIFY = "verify"
 ANSWERED = (200, 404, 412)
 
 
 @dataclass(slots=True)
 class Task:
-    """A row on its way and its next step; it is copied once its source is known to have the manifest's size."""
+    """An undecided row and its next step; to be copied, its source must be known to have the manifest's size."""
 
     row: ManifestRow
     step: str
-    refused: bool = False  # S3 has refused to copy it
+    copy_refused: bool = False  # because one of its conditions did not hold
     attempts: int = 0
 
 
 class Pace:
-    """How many requests may be in flight: halved at most once a second in times of trouble, then more and more."""
+    """How many requests may be in flight: halved at most once a second when requests fail, then slowly raised."""
 
     def __init__(self, most: int) -> None:
         self.most = self.allowed = float(most)
         self.slowed = 0.0
 
     def faster(self) -> None:
-        """One request went well."""
+        """A request succeeded."""
         self.allowed = min(self.most, self.allowed + 0.1)
 
     def slower(self, now: float) -> None:
-        """One request did not, at this monotonic time."""
+        """A request failed, at this monotonic time."""
         if now - self.slowed > 1:
             self.slowed = now
             self.allowed = max(1.0, self.allowed / 2)
 
 
 def run_rows(
-    rows: Iterable[ManifestRow],
-    known: KnownCopies,
+    rows: Iterable[PlannedRow],
     store: Store,
     recorder: Recorder,
     *,
     send: Send | None,
     workers: int,
+    believe_listings: bool = True,
 ) -> str:
-    """Decide and record every row; S3's word for it where it refused these credentials, else an empty text.
+    """Decide and record every row; return S3's error code if it rejected these credentials, else an empty text.
 
-    At the first Ctrl-C what is in flight is finished and recorded, and nothing
-    more begun; a second one is Python's own.
+    Without `send` nothing is copied: what is to be copied is recorded as
+    `copied` if listings are believed about what does not exist, and is
+    otherwise looked at.
+
+    At the first Ctrl-C, requests in flight are finished and recorded, and no
+    others begun; a second one is Python's own.
     """
-    gc.freeze()  # the SDK's objects stay as they are: to walk through them again and again is a quarter of the time
-    with ctrl_c() as stop:
-        run = CopyRun(send, store, workers, recorder.record, stop)
-        run.finish(tasks(rows, known, recorder, stop, copying=send is not None), recorder.flush_in_time)
-        recorder.flush()
-    return run.refusal
+    gc.freeze()  # the SDK's objects do not change: walking through them again and again is a quarter of the time
+    try:
+        with ctrl_c() as stop:
+            run = CopyRun(send, store, workers, recorder.record, stop)
+            run.finish(tasks(rows, recorder, stop, send, believe_listings), recorder.flush_in_time)
+            recorder.flush()
+    finally:
+        gc.unfreeze()
+    return run.rejected
 
 
 def tasks(
-    rows: Iterable[ManifestRow], known: KnownCopies, recorder: Recorder, stop: threading.Event, *, copying: bool
+    rows: Iterable[PlannedRow],
+    recorder: Recorder,
+    stop: threading.Event,
+    send: Send | None,
+    believe_listings: bool,
 ) -> Iterator[Task]:
     """The rows that need a request; the others are recorded as what they are known to be."""
-    for number, row in enumerate(rows):
+    for row, step, etag in rows:
         if stop.is_set():
             return
-        to_copy = known.source_listed[number] and not known.listed[number] and row.source_size <= LARGEST_COPY
-        if known.verified[number]:
-            recorder.record(row, Outcome("already_present", known.etags[number].decode()), 0)
-        elif to_copy and not copying and known.complete:
+        to_copy = step == COPY and row.source_size <= LARGEST_COPY
+        if step == VERIFIED:
+            recorder.record(row, Outcome("already_present", etag), 0)
+        elif to_copy and not send and believe_listings:
             recorder.record(row, Outcome("copied"), 0)
         else:
-            yield Task(row, COPY if to_copy and copying else LOOK)
+            yield Task(row, COPY if to_copy and send else LOOK)
 
 
 @contextmanager
 def ctrl_c() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, in the place of an exception in the midst of anything."""
+    """An event that the first Ctrl-C sets, instead of raising an exception in the middle of something."""
     stop = threading.Event()
 
     def handle(*_: object) -> None:
@@ -122,11 +133,11 @@ def ctrl_c() -> Iterator[threading.Event]:
 
 
 class CopyRun:
-    """What is going on: `record(row, outcome, attempts)` is called for every row that is decided.
+    """The state of a run; `record(row, outcome, attempts)` is called for every row that is decided.
 
-    Without `send` nothing is copied, and `copied` says what would be. `refusal`
-    is S3's word for it where it has refused these credentials; then, as after
-    `stop`, what is in flight is finished and nothing more begun.
+    Without `send` nothing is copied, and `copied` says what would be.
+    `rejected` is S3's error code if it rejected these credentials; then, as
+    after `stop`, requests in flight are finished and no others begun.
     """
 
     def __init__(
@@ -143,13 +154,13 @@ class CopyRun:
         self.waiting: list[tuple[float, int, Task]] = []
         self.in_flight = 0
         self.tasks_left = True
-        self.refusal = ""
+        self.rejected = ""
 
     def finish(self, tasks: Iterator[Task], idle: Callable[[], None]) -> None:
         """Carry out every task; `idle` is called at least every TICK seconds."""
         with ThreadPoolExecutor(min(self.workers, LOOKING)) as self.pool:
             while True:
-                stopping = self.stop.is_set() or self.refusal
+                stopping = self.stop.is_set() or bool(self.rejected)
                 while not stopping and self.in_flight < self.pace.allowed and (task := self.next_task(tasks)):
                     task.attempts += 1
                     self.begin(task)
@@ -163,7 +174,7 @@ class CopyRun:
                 idle()
 
     def next_task(self, tasks: Iterator[Task]) -> Task | None:
-        """The row whose pause is over, or else a new one, unless too many are open."""
+        """The row whose pause is over, or else a new one, unless too many are undecided."""
         if self.waiting and self.waiting[0][0] <= time.monotonic():
             return heapq.heappop(self.waiting)[2]
         if not self.tasks_left or self.in_flight + len(self.waiting) >= self.workers * OPEN_ROWS:
@@ -173,22 +184,22 @@ class CopyRun:
         return task
 
     def time_to_wait(self) -> float:
-        """Seconds until something is to be done even where no answer comes."""
+        """Seconds until something is to be done even if no answer arrives."""
         if not self.waiting:
             return TICK
         return min(TICK, max(0.001, self.waiting[0][0] - time.monotonic()))
 
     def begin(self, task: Task) -> None:
-        """Make the request, or look, that the task's step asks for."""
+        """Begin the task's step: a request, or in a thread whatever looking takes."""
         self.in_flight += 1
-        if task.step == COPY:
+        if self.send and task.step == COPY:
             self.send(copy_parameters(task.row), task.row.source_size, lambda answer: self.answers.put((task, answer)))
         else:
-            rule = verify if task.step == VERIFY else find_obstacle
+            rule = verify if task.step == VERIFY else outcome_without_copy
             self.pool.submit(lambda: self.answers.put((task, ask(partial(rule, self.store, task.row)))))
 
     def decide(self, task: Task, answer: Outcome | Answer | None) -> None:
-        """Go on with a task after what was answered, or seen (None: nothing stands in the way of a copy)."""
+        """Continue a task after an answer, or after looking (None: the row is to be copied)."""
         self.in_flight -= 1
         if isinstance(answer, Outcome):
             self.pace.faster()
@@ -198,8 +209,8 @@ class CopyRun:
         elif task.step == COPY and answer.status in ANSWERED:
             self.pace.faster()
             self.take_copy_answer(task, answer)
-        elif is_refusal(answer):
-            self.refusal = answer.code
+        elif credentials_rejected(answer):
+            self.rejected = answer.code
         elif is_transient(answer):
             self.pace.slower(time.monotonic())
             self.try_later(task, answer.code)
@@ -207,9 +218,9 @@ class CopyRun:
             self.record(task.row, Outcome("failed", error=answer.code), task.attempts)
 
     def take_copy_answer(self, task: Task, answer: Answer) -> None:
-        """Go on after S3 has made a copy, or has refused to because a condition does not hold or there is no source."""
+        """Continue after S3 made a copy, or refused to because a condition did not hold or there is no source."""
         if answer.status != 200:
-            task.refused, task.step = True, LOOK
+            task.copy_refused, task.step = True, LOOK
             self.begin(task)
         elif is_proof(answer, task.row, self.store):
             self.record(task.row, Outcome("copied", answer.etag), task.attempts)
@@ -218,19 +229,19 @@ class CopyRun:
             self.begin(task)
 
     def go_on_to_copy(self, task: Task) -> None:
-        """Copy a row that nothing stands in the way of: at once, or later where S3 has just refused to."""
+        """Copy a row that is to be copied: at once, or later if S3 has just refused to."""
         task.step = COPY
         if task.row.source_size > LARGEST_COPY:
             self.record(task.row, Outcome("failed", error=TOO_LARGE), task.attempts)
         elif not self.send:
             self.record(task.row, Outcome("copied"), task.attempts)
-        elif task.refused:
+        elif task.copy_refused:
             self.try_later(task, "CopyRefused")
         else:
             self.begin(task)
 
     def try_later(self, task: Task, error: str) -> None:
-        """Have the task's step tried again after a pause, or give the row up."""
+        """Retry the task's step after a pause, or record the row as failed."""
         if task.attempts > len(PAUSES):
             self.record(task.row, Outcome("failed", error=error), task.attempts)
             return

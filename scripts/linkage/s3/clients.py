@@ -9,14 +9,18 @@ import botocore.loaders
 import botocore.session
 from botocore.config import Config
 
+from linkage.s3.listing import take_objects
+
 
 def s3_client(**config: Any) -> Any:
-    """A boto3 S3 client; `config` goes to botocore's Config.
+    """A boto3 S3 client for `list_objects` and everything else; `config` goes to botocore's Config.
 
     Profile, region, endpoint and credentials are the AWS SDK's own settings
     (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3` …).
     """
-    return aws_session().client("s3", config=Config(**{"connect_timeout": 10, **config}))
+    client = aws_session().client("s3", config=Config(**{"connect_timeout": 10, **config}))
+    client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_objects)
+    return client
 
 
 def aws_session() -> boto3.session.Session:
@@ -25,7 +29,7 @@ def aws_session() -> boto3.session.Session:
 
 
 def aws_core() -> botocore.session.Session:
-    """botocore's session; the descriptions of the services, which take a third of a second, are read once."""
+    """botocore's session; the service descriptions, which take a third of a second to read, are read once."""
     core = botocore.session.get_session()
     core.register_component("data_loader", service_descriptions())
     return core
@@ -33,19 +37,19 @@ def aws_core() -> botocore.session.Session:
 
 @cache
 def service_descriptions() -> botocore.loaders.Loader:
-    """What reads botocore's descriptions of the services, and keeps them."""
+    """The loader of botocore's service descriptions, which keeps what it has read."""
     return botocore.loaders.create_loader()
 
 
-def patient_client() -> Any:
-    """A client that tries again by itself, for about a minute."""
+def retrying_client() -> Any:
+    """A client that retries by itself, for about a minute."""
     return s3_client(retries={"mode": "standard", "total_max_attempts": 8})
 
 
 def single_try_client(connections: int) -> Any:
-    """A client for so many requests at once that never tries again by itself, so that every try is counted."""
+    """A client for this many requests at once that never retries by itself, so that every attempt is counted."""
     return s3_client(
         max_pool_connections=connections,
         retries={"total_max_attempts": 1},
-        user_agent="image-linkage",  # the SDK's own is put together anew for each request: 5 % of the time
+        user_agent="image-linkage",  # the SDK assembles its own for each request, which takes 5 % of the time
     )

@@ -19,7 +19,7 @@ from botocore.parsers import ResponseParserError
 
 from linkage.errors import UnusableInput
 
-CREDENTIALS_REFUSED = {
+CREDENTIALS_REJECTED = {
     "AccessDenied", "403", "401", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
 }  # fmt: skip
 NO_SUCH_BUCKET = {"NoSuchBucket", "404"}
@@ -39,20 +39,20 @@ def s3_errors(bucket: str) -> Iterator[None]:
     except NoRegionError:
         raise UnusableInput("no S3 region found; set AWS_REGION") from None
     except ParamValidationError:
-        raise UnusableInput(f"'{bucket}' cannot be a bucket's name; look at what you named") from None
+        raise UnusableInput(f"'{bucket}' is not a possible bucket name; check what you typed") from None
     except (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError):
-        raise UnusableInput("the S3 endpoint cannot be reached; look at AWS_ENDPOINT_URL_S3 and the network") from None
+        raise UnusableInput("the S3 endpoint cannot be reached; check AWS_ENDPOINT_URL_S3 and the network") from None
     except ClientError as error:
         raise UnusableInput(explain(error, bucket)) from None
     except (BotoCoreError, ResponseParserError, ValueError) as error:
-        raise UnusableInput(f"S3 cannot be used ({type(error).__name__}); look at the AWS settings") from None
+        raise UnusableInput(f"S3 cannot be used ({type(error).__name__}); check the AWS settings") from None
 
 
 def explain(error: ClientError, bucket: str) -> str:
     """A sentence for what S3 answered about `bucket`."""
     code = error.response.get("Error", {}).get("Code", "")
     if code in NO_SUCH_BUCKET:
-        return f"the bucket '{bucket}' does not exist; look at its name and at the endpoint"
-    if code in CREDENTIALS_REFUSED:
-        return f"S3 refused these credentials for the bucket '{bucket}' ({code}); look at AWS_PROFILE or the keys"
-    return f"S3 answered {code} for the bucket '{bucket}'; try again, or look at the bucket's settings"
+        return f"the bucket '{bucket}' does not exist; check its name and the endpoint"
+    if code in CREDENTIALS_REJECTED:
+        return f"S3 refused these credentials for the bucket '{bucket}' ({code}); check AWS_PROFILE or the keys"
+    return f"S3 answered {code} for the bucket '{bucket}'; try again, or check the bucket's settings"

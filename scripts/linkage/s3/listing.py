@@ -23,21 +23,32 @@ class ListedObject(NamedTuple):
     storage_class: str
 
 
-def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[list[ListedObject]]:
-    """S3's own listing, at most 1,000 objects at a time; one empty page where there is nothing.
+def list_objects(
+    client: Any, bucket: str, prefix: str, after: str = "", until: str = ""
+) -> Iterator[list[ListedObject]]:
+    """S3's own listing, at most 1,000 objects at a time; one empty page if there is nothing.
 
-    Raises UnusableInput where S3 does not give it.
+    It begins behind the key `after`, and its last page is the first that goes
+    beyond the key `until`. `client` is one of `s3_client`.
+
+    Raises UnusableInput if S3 does not provide it.
     """
+    start = {"StartAfter": after} if after else {}
     with s3_errors(bucket):
-        client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_objects, unique_id="take-objects")
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **start):
             yield page["Objects"]
+            if until and page["Objects"] and page["Objects"][-1].key > until:
+                return
 
 
 def take_objects(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Parse a page's objects in place of boto3, which needs twelve times as long, and leave it the rest, and errors.
+    """Parse the objects of a page in place of boto3, and leave the rest, and errors, to boto3.
 
-    A handler of botocore's event `before-parse`. Raises ResponseParserError, as boto3, for what is no page.
+    A million objects take 5 s so, and 71 s with boto3's own parser, which puts
+    every value through its description of S3's types. A handler of botocore's
+    event `before-parse`.
+
+    Raises ResponseParserError, as boto3 does, if the answer is not a page of a listing.
     """
     if response_dict["status_code"] != 200:
         return
@@ -46,17 +57,17 @@ def take_objects(response_dict: dict[str, Any], customized_response_dict: dict[s
         encoded = page.findtext("{*}EncodingType") == "url"
         objects = [listed_object(found, encoded) for found in page.iterfind("{*}Contents")]
     except (ElementTree.ParseError, KeyError, ValueError):
-        raise ResponseParserError("this is no page of a listing") from None
+        raise ResponseParserError("not a page of a listing") from None
     if page.tag == "Error":
         return
     if page.tag.rpartition("}")[2] != "ListBucketResult":
-        raise ResponseParserError("this is no page of a listing")
+        raise ResponseParserError("not a page of a listing")
     customized_response_dict["Objects"] = objects
     response_dict["body"] = CONTENTS.sub(b"", response_dict["body"])
 
 
 def listed_object(found: ElementTree.Element, encoded: bool) -> ListedObject:
-    """One `Contents` of a listing; its key is decoded where S3 says that it is `encoded`."""
+    """One `Contents` of a listing; its key is decoded if S3 says that it is `encoded`."""
     values = {element.tag.rpartition("}")[2]: element.text or "" for element in found}
     return ListedObject(
         unquote_plus(values["Key"]) if encoded else values["Key"],
