@@ -23,7 +23,7 @@ from linkage.errors import UnusableInput, run_script
 from linkage.paths import data_folder
 from linkage.s3.answers import Send
 from linkage.s3.clients import patient_client, single_try_client
-from linkage.s3.endpoints import find_places
+from linkage.s3.endpoints import find_endpoints
 from linkage.s3.engines import open_engine
 from linkage.seeds import seed_path
 from linkage.settings import project_var
@@ -48,7 +48,7 @@ def main() -> int:
 
 def copy(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> int:
     """Copy every row that is not there yet, and write down what became of each."""
-    places = find_places(summary.buckets)
+    places = find_endpoints(summary.buckets)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
         path = seed_path("copy_results", options.results)
     client, patient = single_try_client(options.workers + LOOKING), patient_client()
@@ -65,7 +65,7 @@ def copy(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> i
 
 def preview(options: argparse.Namespace, manifest: BinaryIO, summary: Summary) -> int:
     """Tell what `copy` would do now, and write nothing."""
-    find_places(summary.buckets)
+    find_endpoints(summary.buckets)
     patient = patient_client()
     known = KnownCopies(summary)
     known.take_results(read_results(results_path(options)))

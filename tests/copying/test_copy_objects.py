@@ -27,7 +27,7 @@ from linkage.copying.manifest import COLUMNS, ManifestRow
 from linkage.paths import SAMPLE_FOLDER
 from linkage.s3.answers import Answer
 from linkage.s3.clients import single_try_client
-from linkage.s3.endpoints import find_places
+from linkage.s3.endpoints import find_endpoints
 from linkage.s3.engines import open_engine
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
 from sandbox.s3_server import free_ports
@@ -241,7 +241,7 @@ def send(s3: S3, engine: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     """Callable: the answer to one copy by each engine, with nothing before or after it."""
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
-    with open_engine(engine, single_try_client(4), find_places([s3.bucket]), 4) as send:
+    with open_engine(engine, single_try_client(4), find_endpoints([s3.bucket]), 4) as send:
         yield lambda row: try_copy(send, rules.copy_parameters(row))
 
 

@@ -26,7 +26,7 @@ from linkage.copying.rules import copy_parameters, is_refusal, is_transient
 from linkage.s3 import copy_crt, endpoints
 from linkage.s3.answers import Answer
 from linkage.s3.clients import s3_client, single_try_client
-from linkage.s3.endpoints import Place, find_places
+from linkage.s3.endpoints import Endpoint, find_endpoints
 from linkage.s3.engines import open_engine
 from tests.support.answering_proxy import (
     COPY,
@@ -75,7 +75,7 @@ def sent(s3: Any, proxy: AnsweringProxy, engine: str, asked: list[dict[str, Any]
     """The requests that an engine makes of these parameters, in order; nothing is copied."""
     proxy.rule = lambda request: copied("0" * 32) if request.kind == COPY else None
     answers: SimpleQueue[Answer] = SimpleQueue()
-    with open_engine(engine, single_try_client(1), find_places({s3.bucket}), 1) as send:
+    with open_engine(engine, single_try_client(1), find_endpoints({s3.bucket}), 1) as send:
         proxy.seen.clear()
         for parameters in asked:
             send(parameters, 9, answers.put)
@@ -137,7 +137,7 @@ def test_the_crt_sends_no_other_headers_than_those_of_a_signed_copy(s3, proxy, m
 def test_an_etag_that_no_header_can_hold_is_one_rows_failure(s3, proxy, monkeypatch, engine, etag):
     through(monkeypatch, proxy)
     answers: SimpleQueue[Answer] = SimpleQueue()
-    with open_engine(engine, single_try_client(1), find_places({s3.bucket}), 1) as send:
+    with open_engine(engine, single_try_client(1), find_endpoints({s3.bucket}), 1) as send:
         send(copy_parameters(row_of(s3, "x/1.jpg", "y/1.jpg", etag, 9)), 9, answers.put)
         answer = answers.get(timeout=20)
     assert answer.status != 200
@@ -151,19 +151,19 @@ def test_an_etag_that_no_header_can_hold_is_one_rows_failure(s3, proxy, monkeypa
 @pytest.mark.parametrize(
     ("environment", "config", "place"),
     [
-        ({}, "", Place("https", "clinic.s3.eu-west-1.amazonaws.com", "", "eu-west-1")),
-        ({}, "s3 =\n  addressing_style = path", Place("https", "s3.eu-west-1.amazonaws.com", "/clinic", "eu-west-1")),
-        ({"AWS_REGION": "us-west-2"}, "", Place("https", "clinic.s3.us-west-2.amazonaws.com", "", "us-west-2")),
-        ({}, "use_fips_endpoint = true", Place("https", "clinic.s3-fips.eu-west-1.amazonaws.com", "", "eu-west-1")),
+        ({}, "", Endpoint("https", "clinic.s3.eu-west-1.amazonaws.com", "", "eu-west-1")),
+        ({}, "s3 =\n  addressing_style = path", Endpoint("https", "s3.eu-west-1.amazonaws.com", "/clinic", "eu-west-1")),
+        ({"AWS_REGION": "us-west-2"}, "", Endpoint("https", "clinic.s3.us-west-2.amazonaws.com", "", "us-west-2")),
+        ({}, "use_fips_endpoint = true", Endpoint("https", "clinic.s3-fips.eu-west-1.amazonaws.com", "", "eu-west-1")),
         ({}, "use_dualstack_endpoint = true",
-         Place("https", "clinic.s3.dualstack.eu-west-1.amazonaws.com", "", "eu-west-1")),
-        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000"}, "", Place("http", "127.0.0.1:9000", "/clinic", "eu-west-1")),
+         Endpoint("https", "clinic.s3.dualstack.eu-west-1.amazonaws.com", "", "eu-west-1")),
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000"}, "", Endpoint("http", "127.0.0.1:9000", "/clinic", "eu-west-1")),
         ({"AWS_ENDPOINT_URL_S3": "https://s3.example.org/store/"}, "",
-         Place("https", "s3.example.org", "/store/clinic", "eu-west-1")),
+         Endpoint("https", "s3.example.org", "/store/clinic", "eu-west-1")),
         ({"AWS_ENDPOINT_URL_S3": "https://s3.example.org"}, "s3 =\n  addressing_style = virtual",
-         Place("https", "clinic.s3.example.org", "", "eu-west-1")),
+         Endpoint("https", "clinic.s3.example.org", "", "eu-west-1")),
         ({"AWS_ENDPOINT_URL_S3": "https://s3.example.org:8443/store"}, "s3 =\n  addressing_style = virtual",
-         Place("https", "clinic.s3.example.org:8443", "/store", "eu-west-1")),
+         Endpoint("https", "clinic.s3.example.org:8443", "/store", "eu-west-1")),
     ],
 )  # fmt: skip
 def test_the_place_of_a_bucket_is_where_boto3_asks_for_it(s3, tmp_path, monkeypatch, environment, config, place):
@@ -186,7 +186,7 @@ def test_the_place_of_a_bucket_is_where_boto3_asks_for_it(s3, tmp_path, monkeypa
         return made
 
     monkeypatch.setattr(endpoints, "s3_client", client)
-    assert find_places({"clinic"}) == {"clinic": place}
+    assert find_endpoints({"clinic"}) == {"clinic": place}
 
 
 @ENGINES
@@ -451,7 +451,7 @@ def answers_to(s3: Any, proxy: AnsweringProxy, engine: str, replies: dict[str, A
     proxy.rule = lambda request: replies[request.key[2:]] if request.kind == COPY else None
     found: dict[str, Answer] = {}
     answers: SimpleQueue[tuple[str, Answer]] = SimpleQueue()
-    with open_engine(engine, single_try_client(4), find_places({s3.bucket}), 4) as send:
+    with open_engine(engine, single_try_client(4), find_endpoints({s3.bucket}), 4) as send:
         for name in replies:
             row = row_of(s3, "x/1.jpg", f"y/{name}", "a" * 32, 9)
             send(copy_parameters(row), 9, lambda answer, name=name: answers.put((name, answer)))
@@ -508,7 +508,7 @@ def test_an_answer_that_never_comes_is_given_up_and_the_copy_tried_again(
     s3, proxy, copy_here, short_pauses, monkeypatch, engine
 ):
     monkeypatch.setattr(copy_crt, "TIMEOUT", 0.6)
-    monkeypatch.setattr(copy_crt, "BETWEEN_LOOKS", 0.1)
+    monkeypatch.setattr(copy_crt, "CHECK_INTERVAL", 0.1)
     if engine == "boto3":
         monkeypatch.setattr(
             copy_objects, "single_try_client", lambda _: s3_client(read_timeout=0.6, retries={"total_max_attempts": 1})

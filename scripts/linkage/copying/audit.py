@@ -15,7 +15,7 @@ from linkage.copying.resume import KnownCopies
 from linkage.copying.rules import DONE, SIZE_DIFFERS, TOO_LARGE, Outcome, Store
 from linkage.copying.run import run_rows
 from linkage.s3.clients import patient_client, single_try_client
-from linkage.s3.endpoints import find_places
+from linkage.s3.endpoints import find_endpoints
 
 VERIFIED = "verified"
 FINDINGS = {name: name for name in (VERIFIED, "missing", "different", "undecided", "failed")}
@@ -76,7 +76,7 @@ def audit(
     """Compare rows with the store by its listings, and look at each object that these do not prove."""
     if not summary.rows:
         return Audit(Tally(done=(VERIFIED,)), "", 0)
-    find_places(summary.buckets)
+    find_endpoints(summary.buckets)
     lister = patient_client()
     store = Store(single_try_client(workers), etags_tell(lister, set(summary.destination_prefixes)))
     known = KnownCopies(summary)
