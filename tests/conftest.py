@@ -21,7 +21,7 @@ from linkage.errors import run_script
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
 from sandbox.s3_server import client, s3_server
-from tests.support.answering_proxy import AnsweringProxy, answering_proxy
+from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
 
 

@@ -8,6 +8,7 @@ or where too little was tried to say so.
 import argparse
 import csv
 import hashlib
+import os
 import random
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,12 +29,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from linkage.copying.manifest import COLUMNS, ManifestRow
-from linkage.paths import PROJECT_ROOT
 from sandbox.s3_server import client, s3_server
-from tests.support.chaos_proxy import (
+from tests.support.copier_process import run_copier
+from tests.support.copy_oracle import DONE, Case, Clinic, lost_lines, read_lines, versions, violations
+from tests.support.proxy import (
+    BUCKET,
     COPY,
     ENDED_EARLY,
     ERROR_AFTER,
+    EXPIRED,
     GET,
     HALF_ANSWER,
     HANG,
@@ -42,14 +47,17 @@ from tests.support.chaos_proxy import (
     LOST_ANSWER,
     PUT,
     RESET_BEFORE,
+    SLOW_DOWN,
+    TAGS,
     WITH_GAPS,
-    ChaosProxy,
-    Done,
-    Plan,
-    chaos_proxy,
+    AnsweringProxy,
+    Effect,
+    Reply,
+    Request,
+    answering_proxy,
+    fault,
+    random_faults,
 )
-from tests.support.copier_process import run_copier
-from tests.support.copy_oracle import DONE, Case, Clinic, lost_lines, read_lines, versions, violations
 
 ENGINES = ("crt", "boto3")
 DUMP = "filemaker-import/images-bulk-dump/"
@@ -59,7 +67,7 @@ PART = 5 * 1024 * 1024  # bytes; S3's smallest part
 WORKERS = (1, 2, 4, 8, 16, 64)
 RATES = {
     COPY: {
-        "slow down": 0.07,
+        SLOW_DOWN: 0.07,
         "internal error": 0.04,
         "write conflict": 0.04,
         "error in a 200": 0.04,
@@ -70,14 +78,13 @@ RATES = {
         HANG: 0.004,
         HANG_AFTER: 0.004,
     },
-    HEAD: {"slow down": 0.06, RESET_BEFORE: 0.05, LOST_ANSWER: 0.03, HANG: 0.002},
-    GET: {"slow down": 0.04, RESET_BEFORE: 0.03, HALF_ANSWER: 0.04, LOST_ANSWER: 0.02},
+    HEAD: {SLOW_DOWN: 0.06, RESET_BEFORE: 0.05, LOST_ANSWER: 0.03, HANG: 0.002},
+    GET: {SLOW_DOWN: 0.04, RESET_BEFORE: 0.03, HALF_ANSWER: 0.04, LOST_ANSWER: 0.02},
     LIST: {"internal error": 0.06, HALF_ANSWER: 0.06, RESET_BEFORE: 0.04, ENDED_EARLY: 0.2, WITH_GAPS: 0.2},
-    PUT: {"slow down": 0.08, LOST_ANSWER: 0.08, RESET_BEFORE: 0.04},
+    PUT: {SLOW_DOWN: 0.08, LOST_ANSWER: 0.08, RESET_BEFORE: 0.04},
 }
-
-
-NOT_DONE = {COPY: {"slow down": 0.2, "internal error": 0.1, RESET_BEFORE: 0.1}, LIST: RATES[LIST]}
+RATES |= {BUCKET: RATES[HEAD], TAGS: RATES[GET]}
+NOT_DONE = {COPY: {SLOW_DOWN: 0.2, "internal error": 0.1, RESET_BEFORE: 0.1}, LIST: RATES[LIST]}
 
 
 # --- the clinic ------------------------------------------------------------------------------------------------------
@@ -330,6 +337,78 @@ def occupy(clinic: Clinic, case: Case) -> Case:
 
 
 @dataclass
+class Plan:
+    """What is to happen to the requests of one run, and what has happened to them.
+
+    `rates` has the probability of each fault by kind of request, `faults` the
+    fault of the n-th request (from 1), `expire_from` the number of the first
+    request whose credentials have expired. At the request number `signal_at`,
+    `signal` goes to the process `pid`: before the server is asked, or after it
+    has answered, and `signal_delay` seconds later. The request number
+    `surprise_at`, and all that come meanwhile, wait until `surprise` has run.
+    """
+
+    seed: int = 0
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
+    faults: dict[int, str] = field(default_factory=dict)
+    expire_from: int = 0
+    signal: int = signal.SIGKILL
+    signal_at: int = 0
+    signal_after: bool = False
+    signal_delay: float = 0
+    surprise_at: int = 0
+    surprise: Callable[[], None] | None = None
+    pid: int = 0
+    signalled: bool = False
+    made: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.random_faults = random_faults(self.seed, self.rates, self.made)
+        self.lock = threading.RLock()
+
+    def rule(self, request: Request) -> Effect:
+        """The proxy's rule while this plan is in force."""
+        effect = self.effect(request)
+        self.send_signal(request, after=False)
+        if 0 < self.surprise_at <= request.number:
+            self.surprise_once()
+        return effect
+
+    def effect(self, request: Request) -> Effect:
+        """What becomes of a request."""
+        if 0 < self.expire_from <= request.number:
+            return fault(EXPIRED, request, self.made)
+        if request.number in self.faults:
+            return fault(self.faults[request.number], request, self.made)
+        return self.random_faults(request)
+
+    def answered(self, request: Request, reply: Reply) -> Reply:
+        """The proxy is told that the server has answered."""
+        self.send_signal(request, after=True)
+        return reply
+
+    def send_signal(self, request: Request, *, after: bool) -> None:
+        """Send the signal, if this request is the one for it and the process has not ended."""
+        with self.lock:
+            if self.signalled or self.signal_after != after or not 0 < self.signal_at <= request.number:
+                return
+            self.signalled = True
+
+        def kill() -> None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, self.signal)
+
+        threading.Timer(self.signal_delay, kill).start() if self.signal_delay else kill()
+
+    def surprise_once(self) -> None:
+        """Run `surprise`, unless it has run."""
+        with self.lock:
+            if self.surprise:
+                self.surprise()
+                self.surprise = None
+
+
+@dataclass
 class Report:
     """What was done to a clinic, and what was found wrong."""
 
@@ -350,55 +429,47 @@ class Driver:
     """Runs the copier through the proxy, and looks after each run at what it said and wrote down."""
 
     clinic: Clinic
-    proxy: ChaosProxy
+    proxy: AnsweringProxy
     engine: str
     chance: random.Random
     control: str = ""
     report: Report = field(default_factory=Report)
     results: list[Path] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)  # of the last run, by kind
 
     def __post_init__(self) -> None:
         self.results.append(Path(self.clinic.environment["LINKAGE_DATA"]) / "copy_results.csv")
 
-    def run(self, plan: Plan, *arguments: object, path: Path | None = None) -> Done:
-        """One run under a plan, looked at afterwards."""
+    def run(self, plan: Plan, *arguments: object, path: Path | None = None) -> None:
+        """One run under a plan, checked afterwards."""
         path = path or self.results[0]
         before = path.read_bytes() if path.exists() else b""
-        ended, done = self.start(plan, "--results", path, *arguments)
+        ended = self.start(plan, "--results", path, *arguments)
         self.report.runs += 1
-        self.report.faults += done.faults
+        self.report.faults += plan.made
         self.report.ends[ended.returncode] += 1
         after = path.read_bytes() if path.exists() else b""
-        found = [*lost_lines(before, after), *self.wrong_end(ended, done, plan, path)]
+        found = [*lost_lines(before, after), *self.wrong_end(ended, plan, path)]
         self.report.wrong += [f"run {self.report.runs} ({describe(plan)}): {sentence}" for sentence in found]
-        return done
 
-    def start(self, plan: Plan, *arguments: object) -> tuple[subprocess.CompletedProcess[str], Done]:
-        """The copier's process under a plan, and what the proxy did to it."""
+    def start(self, plan: Plan, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """The copier's process under a plan."""
         command = [str(self.clinic.manifest), "--engine", self.engine, *map(str, arguments)]
         environment = self.clinic.environment | {"AWS_ENDPOINT_URL_S3": self.proxy.endpoint}
-        over = threading.Event()
-        helper = threading.Thread(target=self.surprise, args=(over,))
+        if plan.surprise_at:
+            plan.surprise = partial(move_on, self.clinic, self.chance)
 
         def begin(pid: int) -> None:
-            self.proxy.begin(replace(plan, pid=pid))
-            if plan.hold_at:
-                helper.start()
+            plan.pid = pid
+            self.proxy.begin(plan.rule, plan.answered)
 
         ended = run_copier(command, environment, self.clinic.manifest.parent, begin, control=self.control)
-        over.set()
-        if plan.hold_at:
-            helper.join()
-        return ended, self.proxy.begin(Plan())
+        plan.surprise_once()
+        self.requests = Counter(request.kind for request in self.proxy.seen)
+        self.proxy.begin()
+        return ended
 
-    def surprise(self, over: threading.Event) -> None:
-        """Have time pass in the clinic while the proxy holds the requests, or else when the run is over."""
-        while not (over.wait(0.02) or self.proxy.look().held):
-            pass
-        move_on(self.clinic, self.chance)
-        self.proxy.go_on()
-
-    def wrong_end(self, ended: subprocess.CompletedProcess[str], done: Done, plan: Plan, path: Path) -> Iterator[str]:
+    def wrong_end(self, ended: subprocess.CompletedProcess[str], plan: Plan, path: Path) -> Iterator[str]:
         """What is wrong with how a run has ended."""
         code = ended.returncode
         if code is None or "Traceback" in ended.stderr:
@@ -409,9 +480,9 @@ class Driver:
             self.report.kills += 1
             return  # its last line may be cut off: the next run must set it aside
         expected = {0, 1}
-        if done.signalled and plan.signal == signal.SIGINT:
+        if plan.signalled and plan.signal == signal.SIGINT:
             expected |= {130}
-        if done.faults:
+        if plan.made:
             expected |= {2}
         if code not in expected:
             yield f"it ends with {code} and says {ended.stderr[-300:]!r}"
@@ -462,7 +533,7 @@ class Driver:
 
     def all_written_down(self, plan: Plan) -> None:
         """A run that gets the answer to every copy that is made: it must write them all down, however it ends."""
-        while self.proxy.look().busy:
+        while self.proxy.present:
             time.sleep(0.01)
         before = self.unrecorded()
         self.run(plan, "--workers", 32)
@@ -481,7 +552,7 @@ class Driver:
 
     def surprised(self, at: int) -> None:
         """A run in the midst of which time passes in the clinic, and which is killed a little later."""
-        self.run(self.plan(hold_at=at, signal_at=at + self.chance.randrange(5, 60)), "--workers", 64)
+        self.run(self.plan(surprise_at=at, signal_at=at + self.chance.randrange(5, 60)), "--workers", 64)
 
     def tear(self) -> None:
         """Cut the results off in their last line, or in one more, as a power cut might; then go on."""
@@ -510,10 +581,10 @@ class Driver:
     def audit(self) -> None:
         """`--verify` must find what the last run says, and write nothing."""
         before = self.results[0].read_bytes()
-        ended, done = self.start(Plan(), "--verify", "--results", self.results[0])
+        ended = self.start(Plan(), "--verify", "--results", self.results[0])
         newest = {line["image_id"]: line["outcome"] for line in read_lines(self.results[0])[0]}
         expected = int(any(outcome not in DONE for outcome in newest.values()))
-        if ended.returncode != expected or done.requests[COPY] or done.requests[PUT]:
+        if ended.returncode != expected or self.requests[COPY] or self.requests[PUT]:
             self.report.wrong.append(f"--verify ends with {ended.returncode}, not {expected}: {ended.stderr[-300:]!r}")
         if self.results[0].read_bytes() != before:
             self.report.wrong.append("--verify writes to the results")
@@ -523,8 +594,8 @@ def describe(plan: Plan) -> str:
     """A plan in few words."""
     if plan.expire_from:
         return f"credentials expired from request {plan.expire_from}"
-    if plan.hold_at:
-        return f"surprise at request {plan.hold_at}"
+    if plan.surprise_at:
+        return f"surprise at request {plan.surprise_at}"
     if plan.signal_at:
         when = f"{'after' if plan.signal_after else 'before'} request {plan.signal_at}"
         return f"{signal.Signals(plan.signal).name} {when} and {plan.signal_delay:.2f} s"
@@ -575,14 +646,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10, help="in each clinic")
     parser.add_argument("--faults", type=int, default=210, help="in each clinic, at least")
     options = parser.parse_args()
-    log = PROJECT_ROOT / "target" / "copy_faults.log"
-    log.parent.mkdir(mode=0o700, exist_ok=True)
     passed = True
     print("engine  seed  runs kills  ^C   2  faults  failed  secs  wrong")
     with (
         tempfile.TemporaryDirectory() as name,
         s3_server(Path(name) / "seaweedfs") as environment,
-        chaos_proxy(environment["AWS_ENDPOINT_URL_S3"], log) as proxy,
+        answering_proxy(environment) as proxy,
     ):
         for engine in options.engine or ENGINES:
             together = torment_all(options, engine, environment, proxy, Path(name))
@@ -597,7 +666,7 @@ def main() -> int:
 
 
 def torment_all(
-    options: argparse.Namespace, engine: str, environment: dict[str, str], proxy: ChaosProxy, parent: Path
+    options: argparse.Namespace, engine: str, environment: dict[str, str], proxy: AnsweringProxy, parent: Path
 ) -> Report:
     """Torment a clinic for each seed; the reports together."""
     reports = []

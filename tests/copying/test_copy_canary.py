@@ -12,7 +12,6 @@ from copy_objects import main
 from linkage.copying import canary
 from linkage.settings import project_var
 from sandbox.s3_server import client_environment
-from tests.support.answering_proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
 from tests.support.copying import (
     DUMP,
     body,
@@ -26,6 +25,7 @@ from tests.support.copying import (
     upload,
     write_manifest,
 )
+from tests.support.proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
 from tests.support.servers import S3
 
 CANARY_KEY = "patients/image-linkage-canary"

@@ -2,12 +2,11 @@
 
 import csv
 import random
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
@@ -15,12 +14,13 @@ import copy_objects
 from linkage.copying import run as copy_run
 from linkage.copying.canary import canary_key
 from linkage.s3 import copy_crt
-from sandbox.s3_server import client
+from linkage.s3.clients import single_try_client
 from tests.copying.copy_faults import (
     ENGINES,
     RESTLESS,
     SPECIAL,
     Driver,
+    Plan,
     changed,
     empty,
     gone,
@@ -31,17 +31,12 @@ from tests.copying.copy_faults import (
     there_already,
     torment,
 )
-from tests.support.chaos_proxy import ANSWERED, COPY, ERROR_AFTER, HANG, LOST_ANSWER, Plan, chaos_proxy
+from tests.support import proxy as faults
 from tests.support.copier_process import CONTROLS, HURRIES
 from tests.support.copy_oracle import DONE, read_lines, versions, violations
+from tests.support.proxy import COPY, LOST_ANSWER, SLOW_DOWN, Closed, fault
 
 TWELVE = [*[plain] * 7, empty, there_already, occupied, changed, gone]
-
-
-@pytest.fixture(scope="module")
-def proxy(s3_environment, tmp_path_factory):
-    with chaos_proxy(s3_environment["AWS_ENDPOINT_URL_S3"], tmp_path_factory.mktemp("chaos") / "faults.log") as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -63,8 +58,8 @@ def test_whatever_befalls_the_runs_every_object_is_there_once_and_told_as_it_is(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("fault", ["slow down", LOST_ANSWER])
-def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monkeypatch, engine, fault):
+@pytest.mark.parametrize("name", [SLOW_DOWN, LOST_ANSWER])
+def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monkeypatch, engine, name):
     monkeypatch.setattr(copy_run, "PAUSES", (0.01, *copy_run.PAUSES))
     clinic = clinic(TWELVE, random.Random(1))
     results = clinic.manifest.parent / "copy_results.csv"
@@ -72,19 +67,18 @@ def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monke
     arguments = (clinic.manifest, f"--engine={engine}", "--workers=4", f"--results={results}")
 
     def run(plan):
-        proxy.begin(plan)
-        ended = run_here(copy_objects.main, *arguments, environment=environment)
-        return ended, proxy.begin(Plan())
+        proxy.begin(plan.rule)
+        return run_here(copy_objects.main, *arguments, environment=environment)
 
     number = 0
     while True:
-        ended, done = run(Plan(faults={number: fault}))
+        ended = run(plan := Plan(faults={number: name}))
         if ended.returncode == 2:
             assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1, ended
-            ended, _ = run(Plan())
+            ended = run(Plan())
         assert (ended.returncode, ended.stderr) == (1, ""), number
         assert violations(clinic, [results]) == [], number
-        if number and not done.faults:
+        if number and not plan.made:
             break
         clear(clinic, results)
         number += 1
@@ -109,10 +103,17 @@ def test_the_crt_is_not_left_waiting_for_an_answer_that_never_comes(clinic, prox
     monkeypatch.setattr(copy_crt, "TIMEOUT", 0.5)
     clinic = clinic([plain] * 4, random.Random(1))
     environment = clinic.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
-    proxy.begin(Plan(rates={COPY: {HANG: 0.5}}, seed=3, hang_seconds=60))
+    hanging = {case.row.destination_key for case in clinic.cases[:2]}
+
+    def hang_once(request):
+        if request.kind == COPY and request.key in hanging:
+            hanging.remove(request.key)
+            return Closed(60)
+        return None
+
+    proxy.begin(hang_once)
     run = run_here(copy_objects.main, clinic.manifest, environment=environment)
-    done = proxy.begin(Plan())
-    assert done.faults[f"{COPY} {HANG}"] > 0
+    assert not hanging
     assert (run.returncode, run.stderr) == (0, "")
     assert violations(clinic, [clinic.manifest.parent / "data" / "copy_results.csv"]) == []
 
@@ -140,7 +141,7 @@ def test_a_copier_without_one_of_its_safeguards_is_found_out_and_the_real_one_is
     chance = random.Random(f"control {control}")
     driver = Driver(clinic([*SPECIAL, *RESTLESS, *[plain] * 6], chance), proxy, "crt", chance, control)
     # The listings are over by request 12, and the copies have begun.
-    driver.run(Plan(rates={COPY: {LOST_ANSWER: 0.4, "slow down": 0.1}}, seed=1, hold_at=12))
+    driver.run(Plan(rates={COPY: {LOST_ANSWER: 0.4, SLOW_DOWN: 0.1}}, seed=1, surprise_at=12))
     driver.run(Plan())
     driver.judge()
     if control == HURRIES:
@@ -213,22 +214,20 @@ def tamperings(clinic, path: Path):
     yield lambda: path.write_bytes(path.read_bytes()[:-3]), "cut off"
 
 
-@pytest.mark.parametrize("fault", [*ANSWERED, LOST_ANSWER, ERROR_AFTER, "reset before", "half an answer"])
-def test_the_proxy_does_a_request_or_not_as_its_fault_says(s3, proxy, fault):
+@pytest.mark.parametrize("name", [*faults.NOT_DONE, *faults.DONE])
+def test_the_proxy_does_a_request_or_not_as_its_fault_says(s3, proxy, monkeypatch, name):
+    monkeypatch.setitem(faults.NOT_DONE, faults.HANG, Closed(0.1))
+    monkeypatch.setitem(faults.DONE, faults.HANG_AFTER, Closed(0.1, done=True))
     s3.client.put_object(Bucket=s3.bucket, Key="source", Body=b"a picture")
-    patient = client(s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint})
-    impatient = boto3.client(
-        "s3", endpoint_url=proxy.endpoint, config=Config(retries={"total_max_attempts": 1}), **keys(s3)
-    )
-    proxy.begin(Plan(rates={COPY: {fault: 1}}))
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(variable, s3.environment[variable])
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+    made = Counter()
+    proxy.rule = lambda request: fault(name, request, made)
     with pytest.raises((ClientError, BotoCoreError, ResponseParserError)):
-        impatient.copy_object(Bucket=s3.bucket, Key="copy", CopySource={"Bucket": s3.bucket, "Key": "source"})
-    assert proxy.begin(Plan()).faults == {f"{COPY} {fault}": 1}
-    listed = patient.list_objects_v2(Bucket=s3.bucket)["Contents"]
-    is_done = fault in (LOST_ANSWER, ERROR_AFTER, "half an answer")
-    assert [found["Key"] for found in listed] == ["copy", "source"][not is_done :]
-
-
-def keys(s3):
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    return {name.lower(): s3.environment[name] for name in names} | {"region_name": s3.environment["AWS_REGION"]}
+        single_try_client(1).copy_object(
+            Bucket=s3.bucket, Key="copy", CopySource={"Bucket": s3.bucket, "Key": "source"}
+        )
+    assert made == {f"{COPY} {name}": 1}
+    listed = [found["Key"] for found in s3.client.list_objects_v2(Bucket=s3.bucket)["Contents"]]
+    assert listed == (["copy", "source"] if name in faults.DONE else ["source"])

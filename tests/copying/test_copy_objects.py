@@ -31,7 +31,6 @@ from linkage.s3.endpoints import find_endpoints
 from linkage.s3.engines import open_engine
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
 from sandbox.s3_server import free_ports
-from tests.support.answering_proxy import COPY, HEAD, Closed, Reply, answering_proxy, error, in_turn
 from tests.support.copying import (
     DUMP,
     MIB,
@@ -53,6 +52,7 @@ from tests.support.copying import (
     without_canary,
     write_manifest,
 )
+from tests.support.proxy import COPY, HEAD, Closed, Reply, answering_proxy, error, in_turn
 from tests.support.servers import S3
 
 SLOW_DOWN = error(503, "SlowDown")

@@ -9,8 +9,8 @@ import pytest
 
 from linkage.copying import run as copy_run
 from linkage.copying.run import OPEN_ROWS, CopyRun, Pace, Task
-from tests.support.answering_proxy import COPY, AnsweringProxy, Closed, Reply, Request, answering_proxy, error
 from tests.support.copying import objects, pictures, results
+from tests.support.proxy import COPY, AnsweringProxy, Closed, Reply, Request, answering_proxy, error
 
 ENGINES = pytest.mark.parametrize("engine", ["crt", "boto3"])
 SLOW_DOWN = error(503, "SlowDown")

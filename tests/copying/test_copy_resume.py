@@ -17,7 +17,6 @@ from linkage.copying.results import COLUMNS
 from linkage.errors import UnusableInput
 from linkage.s3.clients import patient_client
 from linkage.s3.listing import list_objects
-from tests.support.answering_proxy import COPY, GET, HEAD, LIST, AnsweringProxy, Reply
 from tests.support.copying import (
     DUMP,
     MIB,
@@ -31,6 +30,7 @@ from tests.support.copying import (
     upload,
     upload_in_parts,
 )
+from tests.support.proxy import COPY, GET, HEAD, LIST, AnsweringProxy, Reply
 from tests.support.servers import S3
 
 

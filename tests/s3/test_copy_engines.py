@@ -28,7 +28,8 @@ from linkage.s3.answers import Answer
 from linkage.s3.clients import s3_client, single_try_client
 from linkage.s3.endpoints import Endpoint, find_endpoints
 from linkage.s3.engines import open_engine
-from tests.support.answering_proxy import (
+from tests.support.copying import DUMP, SCRIPT, objects, only_line, pictures, results, row_of, upload, write_manifest
+from tests.support.proxy import (
     COPY,
     GET,
     HEAD,
@@ -41,7 +42,6 @@ from tests.support.answering_proxy import (
     answering_proxy,
     error,
 )
-from tests.support.copying import DUMP, SCRIPT, objects, only_line, pictures, results, row_of, upload, write_manifest
 
 ENGINES = pytest.mark.parametrize("engine", ["crt", "boto3"])
 OF_A_COPY = ("x-amz-", "if-", "content-type", "cache-", "expires")

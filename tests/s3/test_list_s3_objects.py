@@ -17,7 +17,7 @@ from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
 from linkage.seeds import SEED_COLUMNS
 from list_s3_objects import main
 from sandbox.s3_server import client, free_ports
-from tests.support.answering_proxy import answering_proxy, error
+from tests.support.proxy import answering_proxy, error
 from tests.support.servers import S3
 
 PREFIX = "filemaker-import/images-bulk-dump/"
