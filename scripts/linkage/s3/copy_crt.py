@@ -148,7 +148,7 @@ def crt_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> Ite
         closed.set()
         watcher.join()
         cancel(float("inf"))
-        while in_flight:
+        while any(pending.request for pending in list(in_flight.values())):
             time.sleep(0.01)
 
 
