@@ -152,130 +152,89 @@ Maker = Callable[[Builder], Case]
 CHANGE, REMOVE, OCCUPY = "change", "remove", "occupy"
 
 
-def plain(build: Builder) -> Case:
-    body = build.bytes()
-    return case_of(build.source(build.row(), body), body, DONE)
+def maker(
+    allowed: set[str],
+    *,
+    body: bytes | None = None,
+    more: int = 0,
+    first: int = 0,
+    becomes: Callable[[bytes], bytes] | None = None,
+    removed: bool = False,
+    hidden: bool = False,
+    planted: Callable[[bytes], bytes] | None = None,
+    planted_first: int = 0,
+    fate: str = "",
+) -> Maker:
+    """A kind of row, and the outcomes `allowed` for it.
+
+    The source has this `body`, or else random bytes and `more` zeros, in two
+    parts if the `first` has bytes. Then it `becomes` something else, is
+    `removed`, or is `hidden` behind a delete marker; and at the destination
+    something is `planted`, made from the source's bytes.
+    """
+
+    def make(build: Builder) -> Case:
+        content = build.bytes() + bytes(more) if body is None else body
+        row = build.source(build.row(), content, first)
+        if becomes:
+            build.change(row, becomes(content))
+        if removed or hidden:
+            build.remove(row, marker=hidden)
+        version = build.plant(row, planted(content), planted_first) if planted else ""
+        return Case(row, hashlib.sha256(content).hexdigest(), frozenset(allowed), version, fate)
+
+    return make
 
 
-def empty(build: Builder) -> Case:
-    return case_of(build.source(build.row(), b""), b"", DONE)
+def same(body: bytes) -> bytes:
+    return body
 
 
-def in_parts(build: Builder) -> Case:
-    body = build.bytes() + bytes(PART)
-    return case_of(build.source(build.row(), body, PART), body, DONE)
+def longer(body: bytes) -> bytes:
+    return body + b"!"
 
 
-def there_already(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    return case_of(row, body, {"already_present"}, build.plant(row, body))
+def of_equal_size(body: bytes) -> bytes:
+    return body[::-1]
 
 
-def there_in_parts(build: Builder) -> Case:
-    body = build.bytes() + bytes(PART)
-    row = build.source(build.row(), body)
-    return case_of(row, body, {"already_present"}, build.plant(row, body, PART))
-
-
-def there_in_other_parts(build: Builder) -> Case:
-    body = build.bytes() + bytes(PART + 5000)
-    row = build.source(build.row(), body, PART)
-    return case_of(row, body, {"already_present"}, build.plant(row, body, PART + 1000))
-
-
-def occupied(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    return case_of(row, body, {"conflict"}, build.plant(row, body + b"!"))
-
-
-def occupied_by_as_many_bytes(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    return case_of(row, body, {"conflict"}, build.plant(row, body[::-1]))
-
-
-def changed(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.change(row, body + b"!")
-    return case_of(row, body, {"source_changed"})
-
-
-def changed_to_as_many_bytes(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.change(row, body[::-1])
-    return case_of(row, body, {"source_changed"})
-
-
-def changed_but_there(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.change(row, body + b"!")
-    return case_of(row, body, {"already_present"}, build.plant(row, body))
-
-
-def gone(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.remove(row)
-    return case_of(row, body, {"source_missing"})
-
-
-def gone_behind_a_marker(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.remove(row, marker=True)
-    return case_of(row, body, {"source_missing"})
-
-
-def gone_but_there(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.remove(row)
-    return case_of(row, body, {"already_present"}, build.plant(row, body))
-
-
-def gone_and_occupied(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.remove(row)
-    return case_of(row, body, {"conflict", "source_missing"}, build.plant(row, body[::-1]))
-
-
-def to_be_changed(build: Builder) -> Case:
-    case = plain(build)
-    return replace(case, allowed=case.allowed | {"source_changed"}, fate=CHANGE)
-
-
-def to_be_removed(build: Builder) -> Case:
-    case = plain(build)
-    return replace(case, allowed=case.allowed | {"source_missing"}, fate=REMOVE)
-
-
-def to_be_occupied(build: Builder) -> Case:
-    return replace(plain(build), fate=OCCUPY)
-
-
-LARGE = (in_parts, there_in_parts, there_in_other_parts)
-RESTLESS = (to_be_changed, to_be_removed, to_be_occupied)
+THERE, CONFLICT, CHANGED, MISSING = {"already_present"}, {"conflict"}, {"source_changed"}, {"source_missing"}
+plain = maker(DONE)
+empty = maker(DONE, body=b"")
+there_already = maker(THERE, planted=same)
+occupied = maker(CONFLICT, planted=longer)
+changed = maker(CHANGED, becomes=longer)
+gone = maker(MISSING, removed=True)
+LARGE = (
+    maker(DONE, more=PART, first=PART),
+    maker(THERE, more=PART, planted=same, planted_first=PART),
+    maker(THERE, more=PART + 5000, first=PART, planted=same, planted_first=PART + 1000),
+)
+RESTLESS = (
+    maker(DONE | CHANGED, fate=CHANGE),
+    maker(DONE | MISSING, fate=REMOVE),
+    maker(DONE, fate=OCCUPY),
+)
 SPECIAL = (
-    empty, there_already, occupied, occupied_by_as_many_bytes, changed, changed_to_as_many_bytes, changed_but_there,
-    gone, gone_behind_a_marker, gone_but_there, gone_and_occupied, *RESTLESS,
-)  # fmt: skip
+    empty,
+    there_already,
+    occupied,
+    maker(CONFLICT, planted=of_equal_size),
+    changed,
+    maker(CHANGED, becomes=of_equal_size),
+    maker(THERE, becomes=longer, planted=same),
+    gone,
+    maker(MISSING, hidden=True),
+    maker(THERE, removed=True, planted=same),
+    maker(CONFLICT | MISSING, removed=True, planted=of_equal_size),
+    *RESTLESS,
+)
 
 
 def mixture(objects: int) -> list[Maker]:
     """The kinds of so many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
     makers = [*LARGE, *SPECIAL * max(1, objects // 5 // len(SPECIAL))]
     return makers + [plain] * (objects - len(makers))
-
-
-def case_of(row: ManifestRow, body: bytes, allowed: set[str], planted: str = "") -> Case:
-    """The case of a row whose source has held these bytes."""
-    return Case(row, hashlib.sha256(body).hexdigest(), frozenset(allowed), planted)
 
 
 def new_buckets(s3: Any, chance: random.Random) -> list[str]:
@@ -415,8 +374,6 @@ class Report:
     runs: int = 0
     kills: int = 0
     stops: int = 0
-    refusals: int = 0
-    torn: int = 0
     ends: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     failed: int = 0
@@ -490,7 +447,6 @@ class Driver:
         if len(errors) != (code == 2):
             yield f"it ends with {code} and says {errors}"
         self.report.stops += code == 130
-        self.report.refusals += code == 2 and any("refuse" in line for line in errors)
         lines, wrong = read_lines(path)
         yield from wrong
         if code in (0, 1):
@@ -563,7 +519,6 @@ class Driver:
         torn = last[: self.chance.randrange(1, len(last))]
         path.write_bytes(whole + torn)
         self.run(self.plan(rates={COPY: RATES[COPY]}), *self.workers())
-        self.report.torn += 1
         aside = path.with_name(f"{path.name}.torn")
         if not (aside.exists() and aside.read_bytes().endswith(torn + b"\n")):
             self.report.wrong.append("a torn last line is not set aside")

@@ -13,7 +13,6 @@ from botocore.parsers import ResponseParserError
 import copy_objects
 from linkage.copying import run as copy_run
 from linkage.copying.canary import canary_key
-from linkage.s3 import copy_crt
 from linkage.s3.clients import single_try_client
 from tests.copying.copy_faults import (
     ENGINES,
@@ -97,25 +96,6 @@ def clear(clinic, results):
         ]
         if made:
             clinic.client.delete_objects(Bucket=bucket, Delete={"Objects": made, "Quiet": True})
-
-
-def test_the_crt_is_not_left_waiting_for_an_answer_that_never_comes(clinic, proxy, run_here, monkeypatch):
-    monkeypatch.setattr(copy_crt, "TIMEOUT", 0.5)
-    clinic = clinic([plain] * 4, random.Random(1))
-    environment = clinic.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
-    hanging = {case.row.destination_key for case in clinic.cases[:2]}
-
-    def hang_once(request):
-        if request.kind == COPY and request.key in hanging:
-            hanging.remove(request.key)
-            return Closed(60)
-        return None
-
-    proxy.begin(hang_once)
-    run = run_here(copy_objects.main, clinic.manifest, environment=environment)
-    assert not hanging
-    assert (run.returncode, run.stderr) == (0, "")
-    assert violations(clinic, [clinic.manifest.parent / "data" / "copy_results.csv"]) == []
 
 
 # --- what the harness itself is worth --------------------------------------------------------------------------------
