@@ -1,8 +1,8 @@
-"""Copying under faults: a clinic by a seed, runs that are killed, stopped and lied to, and what the oracle says.
+"""Copying under faults: a clinic from a seed, runs that are killed, stopped and lied to, and the oracle's verdict.
 
-`make faults` is the gate: it prints a table, and exits with 1
-where anything was lost, doubled, overwritten or reported otherwise than it is,
-or where too little was tried to say so.
+`make faults` is the gate. It prints a table, and exits with 1 if anything was
+lost, duplicated, overwritten or reported falsely, or if too few kills or faults
+happened for a verdict.
 """
 
 import argparse
@@ -61,7 +61,7 @@ from tests.support.proxy import (
 
 ENGINES = ("crt", "boto3")
 DUMP = "filemaker-import/images-bulk-dump/"
-SURNAME = "Roe-Testcase"  # in some keys; never in what is printed
+SURNAME = "Roe-Testcase"  # in some keys; must never be printed
 ODD_NAMES = (f"{SURNAME} (1).jpg", "ü+&=%20'.jpg", "a b~*!;@$,.jpg", "日本 #?.jpg", "plus+plus.jpg")
 PART = 5 * 1024 * 1024  # bytes; S3's smallest part
 WORKERS = (1, 2, 4, 8, 16, 64)
@@ -91,14 +91,14 @@ NOT_DONE = {COPY: {SLOW_DOWN: 0.2, "internal error": 0.1, RESET_BEFORE: 0.1}, LI
 
 
 class Builder:
-    """Puts a clinic's objects into the store, one row after the other."""
+    """Puts the objects of a clinic's rows into the store."""
 
     def __init__(self, s3: Any, buckets: list[str], chance: random.Random) -> None:
         self.s3, self.buckets, self.chance = s3, buckets, chance
         self.number = 0
 
     def row(self) -> ManifestRow:
-        """A row whose source is still to be put there."""
+        """A new row, without its source."""
         self.number += 1
         image_id = str(uuid.UUID(int=self.chance.getrandbits(128)))
         odd = self.number % 7 == 0
@@ -107,16 +107,16 @@ class Builder:
         return ManifestRow(image_id, self.buckets[0], f"{DUMP}{name}", "", 0, self.buckets[-1], f"{folder}/{name}")
 
     def bytes(self, most: int = 40_000) -> bytes:
-        """Bytes that no other object has."""
+        """Random bytes that no other object has."""
         return b"%d " % self.number + self.chance.randbytes(self.chance.randrange(most))
 
     def put(self, bucket: str, key: str, body: bytes, image_id: str) -> dict[str, Any]:
-        """Put an object there."""
+        """Put an object."""
         about = {"Metadata": {"recid": image_id}, "ContentType": "image/jpeg"}
         return self.s3.put_object(Bucket=bucket, Key=key, Body=body, **about)
 
     def put_in_parts(self, bucket: str, key: str, body: bytes, first: int, image_id: str) -> dict[str, Any]:
-        """Put an object there in two parts, the first with so many bytes."""
+        """Put an object in two parts, the `first` of so many bytes."""
         target = {"Bucket": bucket, "Key": key}
         about = {"Metadata": {"recid": image_id}, "ContentType": "image/jpeg"}
         upload = {**target, "UploadId": self.s3.create_multipart_upload(**target, **about)["UploadId"]}
@@ -127,22 +127,22 @@ class Builder:
         return self.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
 
     def source(self, row: ManifestRow, body: bytes, first: int = 0) -> ManifestRow:
-        """The row with its source put there, in parts if the `first` has bytes."""
+        """Put the row's source, in two parts if the `first` has bytes; returns the complete row."""
         put = partial(self.put_in_parts, first=first) if first else self.put
         found = put(row.source_bucket, row.source_key, body, image_id=row.image_id)
         return row._replace(source_etag=found["ETag"].strip('"'), source_size=len(body))
 
     def plant(self, row: ManifestRow, body: bytes, first: int = 0) -> str:
-        """The version that is put at the destination, in parts if the `first` has bytes."""
+        """Put an object at the destination, in two parts if the `first` has bytes; returns its version."""
         put = partial(self.put_in_parts, first=first) if first else self.put
         return put(row.destination_bucket, row.destination_key, body, image_id="planted")["VersionId"]
 
     def change(self, row: ManifestRow, body: bytes) -> None:
-        """Put something else in the source's place."""
+        """Overwrite the source."""
         self.put(row.source_bucket, row.source_key, body, row.image_id)
 
     def remove(self, row: ManifestRow, *, marker: bool = False) -> None:
-        """Take the source away, or hide it behind a delete marker."""
+        """Delete the source's version, or hide it behind a delete marker."""
         source = {"Bucket": row.source_bucket, "Key": row.source_key}
         version = {} if marker else {"VersionId": self.s3.head_object(**source)["VersionId"]}
         self.s3.delete_object(**source, **version)
@@ -232,13 +232,13 @@ SPECIAL = (
 
 
 def mixture(objects: int) -> list[Maker]:
-    """The kinds of so many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
+    """The makers of so many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
     makers = [*LARGE, *SPECIAL * max(1, objects // 5 // len(SPECIAL))]
     return makers + [plain] * (objects - len(makers))
 
 
 def new_buckets(s3: Any, chance: random.Random) -> list[str]:
-    """One or two new buckets that keep versions: of the dump and, in every second clinic, of the copies."""
+    """One or two new versioned buckets: for the dump and, in every second clinic, another for the copies."""
     buckets = [f"clinic-{uuid.uuid4()}" for _ in range(chance.choice((1, 2)))]
     for bucket in buckets:
         s3.create_bucket(Bucket=bucket)
@@ -247,7 +247,7 @@ def new_buckets(s3: Any, chance: random.Random) -> list[str]:
 
 
 def make_clinic(environment: dict[str, str], folder: Path, makers: list[Maker], chance: random.Random) -> Clinic:
-    """A clinic with a row of each of these kinds, in a random order."""
+    """A clinic with one row from each of these makers, in random order."""
     s3 = client(environment)
     buckets = new_buckets(s3, chance)
     makers = chance.sample(makers, len(makers))
@@ -270,7 +270,7 @@ def make_clinic(environment: dict[str, str], folder: Path, makers: list[Maker], 
 
 
 def move_on(clinic: Clinic, chance: random.Random) -> None:
-    """Time passes in the clinic: sources are changed or removed, destinations occupied where they are still free."""
+    """Do what the cases' fates say: change or remove sources, and occupy destinations that are still free."""
     build = Builder(clinic.client, clinic.buckets, chance)
     for number, case in enumerate(clinic.cases):
         if case.fate == CHANGE:
@@ -283,7 +283,7 @@ def move_on(clinic: Clinic, chance: random.Random) -> None:
 
 
 def occupy(clinic: Clinic, case: Case) -> Case:
-    """The case once somebody has put something at its destination, unless it is copied by then."""
+    """Occupy the destination of a case, unless it has been copied by then; returns the new case."""
     at = {"Bucket": case.row.destination_bucket, "Key": case.row.destination_key}
     try:
         found = clinic.client.put_object(**at, Body=b"somebody else's", IfNoneMatch="*")
@@ -342,7 +342,7 @@ class Plan:
         return self.random_faults(request)
 
     def answered(self, request: Request, reply: Reply) -> Reply:
-        """The proxy is told that the server has answered."""
+        """Send the signal that is due after this answer; the reply is unchanged."""
         self.send_signal(request, after=True)
         return reply
 
@@ -369,7 +369,7 @@ class Plan:
 
 @dataclass
 class Report:
-    """What was done to a clinic, and what was found wrong."""
+    """What was done to a clinic, and what is wrong."""
 
     runs: int = 0
     kills: int = 0
@@ -383,7 +383,7 @@ class Report:
 
 @dataclass
 class Driver:
-    """Runs the copier through the proxy, and looks after each run at what it said and wrote down."""
+    """Runs the copier through the proxy, and checks after each run what it printed and recorded."""
 
     clinic: Clinic
     proxy: AnsweringProxy
@@ -427,7 +427,7 @@ class Driver:
         return ended
 
     def wrong_end(self, ended: subprocess.CompletedProcess[str], plan: Plan, path: Path) -> Iterator[str]:
-        """What is wrong with how a run has ended."""
+        """What is wrong with the end of a run."""
         code = ended.returncode
         if code is None or "Traceback" in ended.stderr:
             yield f"it ends with {code} and says {ended.stderr[-600:]!r}"
@@ -435,7 +435,7 @@ class Driver:
             yield "it prints a name"
         if code == -signal.SIGKILL:
             self.report.kills += 1
-            return  # its last line may be cut off: the next run must set it aside
+            return  # its last line may be torn: the next run must set it aside
         expected = {0, 1}
         if plan.signalled and plan.signal == signal.SIGINT:
             expected |= {130}
@@ -453,7 +453,7 @@ class Driver:
             yield from self.wrong_code(code, lines)
 
     def wrong_code(self, code: int, lines: list[dict[str, str]]) -> Iterator[str]:
-        """What is wrong with the exit code and lines of a run that has come to its end."""
+        """What is wrong with the exit code and the lines of a run that was not interrupted."""
         run_id = lines[-1]["run_id"] if lines else ""
         outcomes = [(line["image_id"], line["outcome"]) for line in lines if line["run_id"] == run_id]
         if Counter(image_id for image_id, _ in outcomes) != Counter(case.row.image_id for case in self.clinic.cases):
@@ -467,11 +467,11 @@ class Driver:
         return Plan(**{"seed": self.chance.getrandbits(32), "rates": RATES, **more})
 
     def workers(self) -> tuple[str, int]:
-        """Few requests in flight mostly, so that there is something left to do after a kill."""
+        """Mostly few requests in flight, so that something is left to do after a kill."""
         return "--workers", self.chance.choice(WORKERS)
 
     def killed(self, at: int) -> None:
-        """A run that is killed at this request: before it, after it, or a moment later; again where it ends before."""
+        """A run that is killed at this request: before it, after it, or a moment later; repeated if it ends before."""
         kills = self.report.kills
         for _ in range(3):
             after, delay = self.chance.choice(((False, 0), (True, 0), (True, self.chance.uniform(0, 0.4))))
@@ -481,23 +481,23 @@ class Driver:
 
     def stopped(self, at: int) -> None:
         """A run that is stopped by Ctrl-C."""
-        self.all_written_down(self.plan(rates=NOT_DONE, signal=signal.SIGINT, signal_at=at))
+        self.all_recorded(self.plan(rates=NOT_DONE, signal=signal.SIGINT, signal_at=at))
 
     def refused(self, at: int) -> None:
         """A run whose credentials expire."""
-        self.all_written_down(self.plan(rates=NOT_DONE, expire_from=at))
+        self.all_recorded(self.plan(rates=NOT_DONE, expire_from=at))
 
-    def all_written_down(self, plan: Plan) -> None:
-        """A run that gets the answer to every copy that is made: it must write them all down, however it ends."""
+    def all_recorded(self, plan: Plan) -> None:
+        """A run that gets the answer to every copy that is made: it must record them all, however it ends."""
         while self.proxy.present:
             time.sleep(0.01)
         before = self.unrecorded()
         self.run(plan, "--workers", 32)
         if missing := self.unrecorded() - before:
-            self.report.wrong.append(f"{describe(plan)}: {len(missing)} copies that were made are not written down")
+            self.report.wrong.append(f"{describe(plan)}: {len(missing)} copies that were made are not recorded")
 
     def unrecorded(self) -> set[str]:
-        """The copies that no line of the results tells of, as far as the answer to the copy proves them."""
+        """The copies without a line in the results, as far as S3's answer to the copy proves them."""
         told = {line["image_id"] for line in read_lines(self.results[0])[0] if line["outcome"] in DONE}
         there = {version.key for version in versions(self.clinic.client, self.clinic.buckets[-1], "patients/")}
         return {
@@ -507,11 +507,11 @@ class Driver:
         } - told
 
     def surprised(self, at: int) -> None:
-        """A run in the midst of which time passes in the clinic, and which is killed a little later."""
+        """A run during which time passes in the clinic, and which is killed a little later."""
         self.run(self.plan(surprise_at=at, signal_at=at + self.chance.randrange(5, 60)), "--workers", 64)
 
     def tear(self) -> None:
-        """Cut the results off in their last line, or in one more, as a power cut might; then go on."""
+        """Truncate the results in their last line, or add part of a line, as a power cut might; then run again."""
         path = self.results[0]
         content = path.read_bytes()
         last = content[content.rstrip(b"\n").rfind(b"\n") + 1 :]
@@ -524,17 +524,17 @@ class Driver:
             self.report.wrong.append("a torn last line is not set aside")
 
     def lost_results(self) -> None:
-        """A run that knows nothing of the ones before: each object is looked at again."""
+        """A run without the results of those before: each object is checked again."""
         path = self.results[0].with_name(f"lost-{len(self.results)}.csv")
         self.results.append(path)
         self.run(self.plan(), path=path)
 
     def judge(self) -> None:
-        """What the oracle says now, after a run without faults."""
+        """Ask the oracle, after a run without faults."""
         self.report.wrong += violations(self.clinic, [*self.results[1:], self.results[0]])
 
     def audit(self) -> None:
-        """`--verify` must find what the last run says, and write nothing."""
+        """`--verify` must confirm the last run's results, and write nothing."""
         before = self.results[0].read_bytes()
         ended = self.start(Plan(), "--verify", "--results", self.results[0])
         newest = {line["image_id"]: line["outcome"] for line in read_lines(self.results[0])[0]}
@@ -546,7 +546,7 @@ class Driver:
 
 
 def describe(plan: Plan) -> str:
-    """A plan in few words."""
+    """A plan in a few words."""
     if plan.expire_from:
         return f"credentials expired from request {plan.expire_from}"
     if plan.surprise_at:
@@ -558,7 +558,7 @@ def describe(plan: Plan) -> str:
 
 
 def torment(driver: Driver, *, kills: int, faults: int, first_step: int, stops: int = 2) -> Report:
-    """Kill, stop and refuse runs, with other faults all the while; then let the last ones come to their ends.
+    """Kill, stop and refuse runs, among other faults; then let the last runs come to their end.
 
     Half of the kills are at the requests from `first_step` on, one after the other.
     """
@@ -592,7 +592,7 @@ def torment(driver: Driver, *, kills: int, faults: int, first_step: int, stops: 
 
 
 def main() -> int:
-    """Torment a clinic for each seed, on each engine; 1 where anything is wrong, or too little was tried."""
+    """Torment a clinic for each seed, on each engine; returns 1 if anything is wrong, or too little was tried."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", choices=ENGINES, action="append", help="default: both")
     parser.add_argument("--seeds", type=int, default=10)
@@ -615,7 +615,7 @@ def main() -> int:
             wanted = options.kills * options.seeds, options.faults * options.seeds
             if together.kills < wanted[0] or together.faults.total() < wanted[1]:
                 together.wrong.append("too few kills or faults")
-                print("  too few kills or faults to say that nothing can go wrong")
+                print("  too few kills or faults for a verdict")
             passed &= not together.wrong
     return int(not passed)
 
@@ -623,7 +623,7 @@ def main() -> int:
 def torment_all(
     options: argparse.Namespace, engine: str, environment: dict[str, str], proxy: AnsweringProxy, parent: Path
 ) -> Report:
-    """Torment a clinic for each seed; the reports together."""
+    """Torment a clinic for each seed; returns the reports as one."""
     reports = []
     for index in range(options.seeds):
         seed = options.first_seed + index
@@ -651,7 +651,7 @@ def add(reports: list[Report]) -> Report:
 
 
 def tell(engine: str, seed: str, report: Report) -> None:
-    """One line of the table, and what is wrong."""
+    """Print one line of the table."""
     print(
         f"{engine:7}{seed:>5}{report.runs:6}{report.kills:6}{report.stops:4}{report.ends[2]:4}"
         f"{report.faults.total():8}{report.failed:8}{report.seconds:6.0f}  {len(report.wrong)}",

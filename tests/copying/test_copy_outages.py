@@ -66,7 +66,7 @@ def test_an_outage_costs_its_time_and_no_row(s3, proxy, copy_here, monkeypatch, 
     assert len({request.key for request in during}) <= 4 * OPEN_ROWS
 
 
-def test_a_store_at_which_nobody_listens_for_a_while_is_waited_for(s3, proxy, copy_here, monkeypatch):
+def test_a_store_that_does_not_listen_for_a_while_is_waited_for(s3, proxy, copy_here, monkeypatch):
     monkeypatch.setattr(copy_run, "PAUSES", (0.1, 0.2, 0.4, 0.8, 1.6, 3))
     rows = pictures(s3, 40)
     port = proxy.server_address[1]
@@ -119,7 +119,7 @@ def test_transient_errors_refused_credentials_and_lasting_errors_are_told_apart(
     assert [answer for answer in answers if is_transient(answer) != transient or is_refusal(answer) != refusal] == []
 
 
-def test_the_pace_is_halved_once_a_second_and_comes_back_slowly():
+def test_the_pace_is_halved_at_most_once_a_second_and_recovers_slowly():
     pace = Pace(64)
     pace.faster()
     assert pace.allowed == 64
@@ -141,7 +141,7 @@ def test_the_pace_is_halved_once_a_second_and_comes_back_slowly():
     assert pace.allowed == 64
 
 
-def test_slow_down_lowers_the_rate_and_it_comes_back(s3, proxy, copy_here, monkeypatch):
+def test_slow_down_lowers_the_rate_and_the_rate_recovers(s3, proxy, copy_here, monkeypatch):
     monkeypatch.setattr(copy_run, "PAUSES", (0.3, 0.4, 0.8))
     rows = pictures(s3, 200)
     slowed: list[Request] = []
@@ -164,7 +164,7 @@ def test_slow_down_lowers_the_rate_and_it_comes_back(s3, proxy, copy_here, monke
     assert max(request.present for request in copies[-60:]) == 8
 
 
-def test_a_row_that_always_fails_is_failed_with_its_error_and_holds_up_no_other(s3, proxy, copy_here, monkeypatch):
+def test_a_row_that_always_fails_is_recorded_with_its_error_and_delays_no_other(s3, proxy, copy_here, monkeypatch):
     monkeypatch.setattr(copy_run, "PAUSES", (0.05, 0.1, 0.2, 0.4))
     bad, *others = rows = pictures(s3, 30)
     proxy.rule = lambda request: error(500, "InternalError") if request.key == bad.destination_key else None

@@ -91,7 +91,7 @@ STRANGE = [
 ]  # fmt: skip
 
 
-def test_both_engines_send_the_same_and_nothing_else(s3, proxy, settings):
+def test_both_engines_send_the_same_requests(s3, proxy, settings):
     asked = parameters(s3, *STRANGE)
     sent = {}
     for engine in ("crt", "boto3"):
@@ -215,7 +215,7 @@ def test_a_request_to_a_closed_engine_is_answered_and_not_sent(s3, proxy, settin
 def test_the_endpoint_of_a_bucket_is_where_boto3_sends_its_requests(
     s3, tmp_path, monkeypatch, environment, config, endpoint
 ):
-    """Without network: a handler of botocore's answers in S3's stead."""
+    """Without network: a handler of botocore's answers in place of S3."""
     file = tmp_path / "config"
     file.write_text(f"[default]\nregion = eu-west-1\n{config}\n")
     for name, value in {**s3.environment, "AWS_CONFIG_FILE": str(file)}.items():
@@ -252,7 +252,7 @@ def test_an_endpoint_with_a_path_is_served(s3, proxy, settings, engine):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> Path:
-    """A certificate for 127.0.0.1 that nobody knows, and its key beside it as `key.pem`."""
+    """A self-signed certificate for 127.0.0.1; its key is beside it as `key.pem`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a clinic's own")])
     now = datetime.now(UTC)
@@ -399,7 +399,7 @@ REPLIES: dict[str, tuple[Reply, Answer, Answer | None]] = {  # the Answer of bot
 }  # fmt: skip
 
 
-def test_a_reply_gives_the_same_answer_on_both_engines_but_where_the_crt_forgets_the_code(s3, proxy, settings, engine):
+def test_a_reply_gives_the_same_answer_on_both_engines_unless_the_crt_drops_its_code(s3, proxy, settings, engine):
     proxy.rule = lambda request: REPLIES[Path(request.key).name][0] if request.kind == COPY else None
     answers = exchange(engine, parameters(s3, *REPLIES), workers=4)
     expected = [crt if crt and engine == "crt" else both for _, both, crt in REPLIES.values()]
@@ -407,7 +407,7 @@ def test_a_reply_gives_the_same_answer_on_both_engines_but_where_the_crt_forgets
     assert len(proxy.copies) == len(REPLIES), "an engine never retries"
 
 
-def test_an_answer_that_is_lost_or_cut_or_never_comes_is_no_answer(s3, proxy, settings, engine):
+def test_an_answer_that_is_lost_or_cut_or_never_comes_has_no_status_and_the_engines_error(s3, proxy, settings, engine):
     settings.setattr(copy_crt, "TIMEOUT", 0.6)
     settings.setattr(copy_crt, "CHECK_INTERVAL", 0.1)
     client = s3_client(read_timeout=0.6, retries={"total_max_attempts": 1})
@@ -433,7 +433,7 @@ def test_an_answer_that_is_lost_or_cut_or_never_comes_is_no_answer(s3, proxy, se
     assert len(proxy.copies) == len(replies)
 
 
-def test_an_endpoint_where_nobody_listens_is_no_answer(s3, settings, engine):
+def test_an_endpoint_where_nobody_listens_has_no_status_and_the_engines_error(s3, settings, engine):
     found = {s3.bucket: Endpoint("http", "127.0.0.1:9", f"/{s3.bucket}", "us-east-1")}
     settings.setattr(sys.modules[__name__], "find_endpoints", lambda _: found)
     settings.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -451,7 +451,7 @@ def test_no_more_requests_are_in_flight_than_workers(s3, proxy, settings, engine
     assert proxy.most == 3
 
 
-def test_a_shell_that_allows_few_open_files_is_no_hindrance(s3, tmp_path):
+def test_a_low_limit_of_open_files_is_raised(s3, tmp_path):
     rows = pictures(s3, 120)
     command = [sys.executable, SCRIPT, str(write_manifest(tmp_path, rows)), "--workers", "100"]
     run = subprocess.run(

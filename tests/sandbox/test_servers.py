@@ -13,7 +13,7 @@ from sandbox import s3_server as servers
 
 
 def processes(folder: Path) -> list[str]:
-    """The ids of the processes that have this folder on their command line."""
+    """The ids of the processes with this folder on their command line."""
     listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
     return [line.split()[0] for line in listed.splitlines() if f"-dir={folder} " in line]
 
@@ -23,7 +23,7 @@ def sockets(environment: dict[str, str]) -> list[Path]:
     return list(Path("/tmp").glob(f"seaweedfs-s3*{port}.sock"))
 
 
-def test_the_server_wants_its_keys_and_leaves_nothing_behind(tmp_path):
+def test_the_server_requires_its_keys_and_leaves_nothing_behind(tmp_path):
     with pytest.raises(ZeroDivisionError), servers.s3_server(tmp_path) as environment:
         assert len(processes(tmp_path)) == 1
         nobody = boto3.client(
@@ -36,7 +36,7 @@ def test_the_server_wants_its_keys_and_leaves_nothing_behind(tmp_path):
     assert not sockets(environment)
 
 
-def test_the_server_listens_on_this_machine_alone(tmp_path):
+def test_the_server_listens_on_this_machine_only(tmp_path):
     with servers.s3_server(tmp_path):
         (process,) = processes(tmp_path)
         own = {link.readlink().name for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()}
