@@ -1,5 +1,6 @@
 """The suite of conformity: both engines send the same requests to where boto3 goes, and give the same Answers."""
 
+import gc
 import ipaddress
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from awscrt.s3 import S3Client
+from awscrt.s3 import S3Client, S3Request
 from botocore.awsrequest import AWSResponse
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -449,6 +450,20 @@ def test_no_more_requests_are_in_flight_than_workers(s3, proxy, settings, engine
     proxy.rule = slow
     assert exchange(engine, parameters(s3, *map(str, range(30))), workers=3) == [COPIED] * 30
     assert proxy.most == 3
+
+
+def test_the_crts_requests_are_freed_when_they_have_ended(s3, settings):
+    """They would be some kilobytes each, and the garbage collector cannot see into the CRT."""
+
+    def requests() -> int:
+        return sum(isinstance(found, S3Request) for found in gc.get_objects())
+
+    before = requests()
+    assert exchange("crt", parameters(s3, *map(str, range(30))), workers=3) == [COPIED] * 30
+    deadline = time.monotonic() + 10
+    while requests() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert requests() <= before
 
 
 def test_a_low_limit_of_open_files_is_raised(s3, tmp_path):

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any
@@ -60,14 +61,12 @@ COPIED = re.compile(
 ENCRYPTION = "x-amz-server-side-encryption"
 
 
-class Pending:
-    """A request in flight: its deadline (monotonic seconds) and, as the CRT brings them, headers and body."""
+class Received:
+    """Headers and body of an answer, as the CRT brings them."""
 
-    __slots__ = ("body", "deadline", "headers", "request")
+    __slots__ = ("body", "headers")
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.request: S3Request | None = None
+    def __init__(self) -> None:
         self.headers: list[tuple[str, str]] = []
         self.body = b""
 
@@ -76,6 +75,17 @@ class Pending:
 
     def take_body(self, chunk: bytes, offset: int) -> None:
         self.body += chunk
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A request in flight and its deadline in monotonic seconds.
+
+    No callback may refer to it: a request that its own callbacks refer to is never freed.
+    """
+
+    deadline: float
+    request: S3Request | None = None
 
 
 @contextmanager
@@ -90,20 +100,21 @@ def crt_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> Ite
     clients = {bucket: crt_client(endpoint, workers) for bucket, endpoint in endpoints.items()}
     signing_config = signing_configs()
     signings: dict[str, AwsSigningConfig | Answer] = {}
-    in_flight: dict[int, Pending] = {}
+    in_flight: dict[int, InFlight] = {}
     numbers = count()
     closed = threading.Event()
 
     def send(parameters: Parameters, size: int, done: Done) -> None:
         number = next(numbers)
-        pending = in_flight[number] = Pending(time.monotonic() + TIMEOUT + size / BYTES_PER_SECOND)
+        entry = in_flight[number] = InFlight(time.monotonic() + TIMEOUT + size / BYTES_PER_SECOND)
+        received = Received()
 
         def settle(answer: Answer) -> None:
             if in_flight.pop(number, None):
                 done(answer)
 
         def finish(error: Exception | None, **_: Any) -> None:
-            settle(crt_answer(pending, error))
+            settle(crt_answer(received, error))
 
         try:
             if closed.is_set():
@@ -113,22 +124,22 @@ def crt_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> Ite
             if isinstance(signing, Answer):
                 settle(signing)
                 return
-            pending.request = clients[bucket].make_request(
+            entry.request = clients[bucket].make_request(
                 type=S3RequestType.DEFAULT,
                 operation_name="CopyObject",
                 request=crt_request(endpoints[bucket], names, parameters),
                 signing_config=signing,
-                on_headers=pending.take_headers,
-                on_body=pending.take_body,
+                on_headers=received.take_headers,
+                on_body=received.take_body,
                 on_done=finish,
             )
         except Exception as error:  # no error that one row causes may end the run, nor leave it waiting
             finish(error)
 
     def cancel(before: float) -> None:
-        for pending in list(in_flight.values()):
-            if pending.request and pending.deadline < before:
-                pending.request.cancel()
+        for entry in list(in_flight.values()):
+            if entry.request and entry.deadline < before:
+                entry.request.cancel()
 
     def renew() -> None:
         signings.update({region: ask(partial(signing_config, region)) for region in regions})
@@ -148,7 +159,7 @@ def crt_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> Ite
         closed.set()
         watcher.join()
         cancel(float("inf"))
-        while any(pending.request for pending in list(in_flight.values())):
+        while any(entry.request for entry in list(in_flight.values())):
             time.sleep(0.01)
 
 
@@ -231,8 +242,8 @@ def encode(key: str) -> str:
     return quote(key, safe="/~")
 
 
-def crt_answer(pending: Pending, error: Exception | None) -> Answer:
-    """The Answer to a request that ended with this error, or else with the headers and body in `pending`."""
+def crt_answer(received: Received, error: Exception | None) -> Answer:
+    """The Answer to a request that ended with this error, or else with the headers and body received."""
     if isinstance(error, S3ResponseError):
         return Answer(int(error.status_code), xml_text(error.body or b"", "Code") or str(error.status_code))
     if isinstance(error, AwsCrtError):
@@ -240,12 +251,12 @@ def crt_answer(pending: Pending, error: Exception | None) -> Answer:
         return Answer(*CRT_ANSWERS.get(error.name, (status, error.name)))
     if error:  # ours: the request could not be made
         return Answer(400, type(error).__name__)
-    etag = COPIED.search(pending.body)
+    etag = COPIED.search(received.body)
     if not etag:
-        return Answer(0, xml_text(pending.body, "Code") or "UnreadableAnswer")
+        return Answer(0, xml_text(received.body, "Code") or "UnreadableAnswer")
     encrypted = any(
         name.lower().startswith(ENCRYPTION) and (value in CUSTOMER_KEYS or "customer" in name.lower())
-        for name, value in pending.headers
+        for name, value in received.headers
     )
     return Answer(200, "", etag[1].decode(), encrypted)
 
