@@ -362,9 +362,9 @@ class Plan:
     def surprise_once(self) -> None:
         """Run `surprise`, unless it has run."""
         with self.lock:
-            if self.surprise:
-                self.surprise()
-                self.surprise = None
+            surprise, self.surprise = self.surprise, None
+            if surprise:
+                surprise()
 
 
 @dataclass
