@@ -434,6 +434,15 @@ def test_an_answer_that_is_lost_or_cut_or_never_comes_has_no_status_and_the_engi
     assert len(proxy.copies) == len(replies)
 
 
+@pytest.mark.parametrize(
+    "body", [b"<ETag>\xff</ETag></CopyObjectResult>", b"<?xml version='1.0' encoding='utf-32'?><Error></Error>"]
+)
+def test_a_body_that_cannot_be_decoded_does_not_leave_the_run_waiting(s3, proxy, settings, engine, body):
+    proxy.rule = lambda request: Reply(200, [], body) if request.kind == COPY else None
+    (answer,) = exchange(engine, parameters(s3, "1.jpg"))
+    assert (answer.etag, bool(answer.code)) == ("", True)
+
+
 def test_an_endpoint_where_nobody_listens_has_no_status_and_the_engines_error(s3, settings, engine):
     found = {s3.bucket: Endpoint("http", "127.0.0.1:9", f"/{s3.bucket}", "us-east-1")}
     settings.setattr(sys.modules[__name__], "find_endpoints", lambda _: found)
