@@ -157,17 +157,26 @@ def crt_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> Ite
     renew()
     watcher = threading.Thread(target=watch)
     watcher.start()
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        yield send
+        with switch_interval(SWITCH_INTERVAL):
+            yield send
     finally:
-        sys.setswitchinterval(switch_interval)
         closed.set()
         watcher.join()
         cancel(float("inf"))
         while any(entry.request for entry in list(in_flight.values())):
             time.sleep(0.01)
+
+
+@contextmanager
+def switch_interval(seconds: float) -> Iterator[None]:
+    """Have Python's threads take turns after so many seconds, while the context lasts."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def header_names(client: Any) -> dict[str, str]:
