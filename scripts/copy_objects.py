@@ -20,7 +20,7 @@ from linkage.paths import data_folder
 from linkage.progress import progress
 from linkage.s3.answers import Send
 from linkage.s3.clients import retrying_client, single_try_client
-from linkage.s3.endpoints import find_places
+from linkage.s3.endpoints import find_endpoints
 from linkage.s3.engines import open_engine
 from linkage.seeds import seed_path
 
@@ -47,7 +47,7 @@ def main() -> int:
 
 def copy(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     """Copy each of the first `rows` rows that was not copied yet, and write every outcome to the results."""
-    endpoints, canaries = find_places(find_buckets(tables)), canary_keys(tables)
+    endpoints, canaries = find_endpoints(find_buckets(tables)), canary_keys(tables)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
         path = seed_path("copy_results", options.results)
     client, retrying = single_try_client(options.workers + LOOKING), retrying_client()
@@ -62,7 +62,7 @@ def copy(options: argparse.Namespace, tables: Tables, rows: int) -> int:
 
 def preview(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     """Report what `copy` would do now, and write nothing."""
-    find_places(find_buckets(tables))
+    find_endpoints(find_buckets(tables))
     retrying = retrying_client()
     take_results(tables, read_results(options.read_results))
     plan = make_plan(tables, retrying, partial(etags_tell, retrying, canary_keys(tables)), rows)

@@ -21,7 +21,7 @@ from linkage.errors import run_script
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
 from sandbox.s3_server import client, s3_server
-from tests.support.answering_proxy import AnsweringProxy, answering_proxy
+from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
 
 
@@ -39,14 +39,14 @@ def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 
 @pytest.fixture
 def s3(s3_environment: dict[str, str], tmp_path: Path) -> Iterator[S3]:
-    """The session's S3 server with a bucket of this test's own; scripts write to the folder `tmp_path/data`.
+    """The session's S3 server with a new bucket; scripts write to the folder `tmp_path/data`.
 
-    The bucket is removed afterwards, for the server has room for about a hundred.
+    The bucket is deleted afterwards, because the server has room for about a hundred.
     """
     server = S3(client(s3_environment), "", {**s3_environment, "LINKAGE_DATA": str(tmp_path / "data")})
     bucket = server.new_bucket()
     yield S3(server.client, bucket, server.environment)
-    with suppress(ClientError):  # a test may have removed it
+    with suppress(ClientError):  # a test may have deleted it
         server.client.delete_bucket(Bucket=bucket)
 
 
@@ -113,10 +113,7 @@ def nexus_database(postgres: str, nexus_template: Callable[[str], str]) -> Itera
 
 @pytest.fixture(name="proxy")
 def proxy_fixture(s3: S3) -> Iterator[AnsweringProxy]:
-    """A proxy in front of the S3 server; it passes everything on until told otherwise.
-
-    The test's bucket goes with it: SeaweedFS keeps volumes for each, and has not so many.
-    """
+    """A proxy in front of the S3 server; without rules it passes every request on."""
     with answering_proxy(s3.environment) as proxy:
         yield proxy
 

@@ -1,13 +1,14 @@
-"""Copying under faults: a clinic by a seed, runs that are killed, stopped and lied to, and what the oracle says.
+"""Copying under faults: a clinic from a seed, runs that are killed, stopped and lied to, and the oracle's verdict.
 
-`make faults` is the gate: it prints a table, and exits with 1
-where anything was lost, doubled, overwritten or reported otherwise than it is,
-or where too little was tried to say so.
+`make faults` is the gate. It prints a table, and exits with 1 if anything was
+lost, duplicated, overwritten or reported falsely, or if too few kills or faults
+happened for a verdict.
 """
 
 import argparse
 import csv
 import hashlib
+import os
 import random
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,12 +29,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from linkage.copying.manifest import COLUMNS, ManifestRow
-from linkage.paths import PROJECT_ROOT
 from sandbox.s3_server import client, s3_server
-from tests.support.chaos_proxy import (
+from tests.support.copier_process import run_copier
+from tests.support.copy_oracle import DONE, Case, Clinic, lost_lines, read_lines, versions, violations
+from tests.support.proxy import (
+    BUCKET,
     COPY,
     ENDED_EARLY,
     ERROR_AFTER,
+    EXPIRED,
     GET,
     HALF_ANSWER,
     HANG,
@@ -42,24 +47,27 @@ from tests.support.chaos_proxy import (
     LOST_ANSWER,
     PUT,
     RESET_BEFORE,
+    SLOW_DOWN,
+    TAGS,
     WITH_GAPS,
-    ChaosProxy,
-    Done,
-    Plan,
-    chaos_proxy,
+    AnsweringProxy,
+    Effect,
+    Reply,
+    Request,
+    answering_proxy,
+    fault,
+    random_faults,
 )
-from tests.support.copier_process import run_copier
-from tests.support.copy_oracle import DONE, Case, Clinic, lost_lines, read_lines, versions, violations
 
 ENGINES = ("crt", "boto3")
 DUMP = "filemaker-import/images-bulk-dump/"
-SURNAME = "Roe-Testcase"  # in some keys; never in what is printed
+SURNAME = "Roe-Testcase"  # in some keys; must never be printed
 ODD_NAMES = (f"{SURNAME} (1).jpg", "ü+&=%20'.jpg", "a b~*!;@$,.jpg", "日本 #?.jpg", "plus+plus.jpg")
 PART = 5 * 1024 * 1024  # bytes; S3's smallest part
 WORKERS = (1, 2, 4, 8, 16, 64)
 RATES = {
     COPY: {
-        "slow down": 0.07,
+        SLOW_DOWN: 0.07,
         "internal error": 0.04,
         "write conflict": 0.04,
         "error in a 200": 0.04,
@@ -70,28 +78,27 @@ RATES = {
         HANG: 0.004,
         HANG_AFTER: 0.004,
     },
-    HEAD: {"slow down": 0.06, RESET_BEFORE: 0.05, LOST_ANSWER: 0.03, HANG: 0.002},
-    GET: {"slow down": 0.04, RESET_BEFORE: 0.03, HALF_ANSWER: 0.04, LOST_ANSWER: 0.02},
+    HEAD: {SLOW_DOWN: 0.06, RESET_BEFORE: 0.05, LOST_ANSWER: 0.03, HANG: 0.002},
+    GET: {SLOW_DOWN: 0.04, RESET_BEFORE: 0.03, HALF_ANSWER: 0.04, LOST_ANSWER: 0.02},
     LIST: {"internal error": 0.06, HALF_ANSWER: 0.06, RESET_BEFORE: 0.04, ENDED_EARLY: 0.2, WITH_GAPS: 0.2},
-    PUT: {"slow down": 0.08, LOST_ANSWER: 0.08, RESET_BEFORE: 0.04},
+    PUT: {SLOW_DOWN: 0.08, LOST_ANSWER: 0.08, RESET_BEFORE: 0.04},
 }
-
-
-NOT_DONE = {COPY: {"slow down": 0.2, "internal error": 0.1, RESET_BEFORE: 0.1}, LIST: RATES[LIST]}
+RATES |= {BUCKET: RATES[HEAD], TAGS: RATES[GET]}
+NOT_DONE = {COPY: {SLOW_DOWN: 0.2, "internal error": 0.1, RESET_BEFORE: 0.1}, LIST: RATES[LIST]}
 
 
 # --- the clinic ------------------------------------------------------------------------------------------------------
 
 
 class Builder:
-    """Puts a clinic's objects into the store, one row after the other."""
+    """Puts the objects of a clinic's rows into the store."""
 
     def __init__(self, s3: Any, buckets: list[str], chance: random.Random) -> None:
         self.s3, self.buckets, self.chance = s3, buckets, chance
         self.number = 0
 
     def row(self) -> ManifestRow:
-        """A row whose source is still to be put there."""
+        """A new row, without its source."""
         self.number += 1
         image_id = str(uuid.UUID(int=self.chance.getrandbits(128)))
         odd = self.number % 7 == 0
@@ -100,16 +107,16 @@ class Builder:
         return ManifestRow(image_id, self.buckets[0], f"{DUMP}{name}", "", 0, self.buckets[-1], f"{folder}/{name}")
 
     def bytes(self, most: int = 40_000) -> bytes:
-        """Bytes that no other object has."""
+        """Random bytes that no other object has."""
         return b"%d " % self.number + self.chance.randbytes(self.chance.randrange(most))
 
     def put(self, bucket: str, key: str, body: bytes, image_id: str) -> dict[str, Any]:
-        """Put an object there."""
+        """Put an object."""
         about = {"Metadata": {"recid": image_id}, "ContentType": "image/jpeg"}
         return self.s3.put_object(Bucket=bucket, Key=key, Body=body, **about)
 
     def put_in_parts(self, bucket: str, key: str, body: bytes, first: int, image_id: str) -> dict[str, Any]:
-        """Put an object there in two parts, the first with so many bytes."""
+        """Put an object in two parts, the `first` of so many bytes."""
         target = {"Bucket": bucket, "Key": key}
         about = {"Metadata": {"recid": image_id}, "ContentType": "image/jpeg"}
         upload = {**target, "UploadId": self.s3.create_multipart_upload(**target, **about)["UploadId"]}
@@ -120,22 +127,22 @@ class Builder:
         return self.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
 
     def source(self, row: ManifestRow, body: bytes, first: int = 0) -> ManifestRow:
-        """The row with its source put there, in parts if the `first` has bytes."""
+        """Put the row's source, in two parts if the `first` has bytes; returns the complete row."""
         put = partial(self.put_in_parts, first=first) if first else self.put
         found = put(row.source_bucket, row.source_key, body, image_id=row.image_id)
         return row._replace(source_etag=found["ETag"].strip('"'), source_size=len(body))
 
     def plant(self, row: ManifestRow, body: bytes, first: int = 0) -> str:
-        """The version that is put at the destination, in parts if the `first` has bytes."""
+        """Put an object at the destination, in two parts if the `first` has bytes; returns its version."""
         put = partial(self.put_in_parts, first=first) if first else self.put
         return put(row.destination_bucket, row.destination_key, body, image_id="planted")["VersionId"]
 
     def change(self, row: ManifestRow, body: bytes) -> None:
-        """Put something else in the source's place."""
+        """Overwrite the source."""
         self.put(row.source_bucket, row.source_key, body, row.image_id)
 
     def remove(self, row: ManifestRow, *, marker: bool = False) -> None:
-        """Take the source away, or hide it behind a delete marker."""
+        """Delete the source's version, or hide it behind a delete marker."""
         source = {"Bucket": row.source_bucket, "Key": row.source_key}
         version = {} if marker else {"VersionId": self.s3.head_object(**source)["VersionId"]}
         self.s3.delete_object(**source, **version)
@@ -145,134 +152,93 @@ Maker = Callable[[Builder], Case]
 CHANGE, REMOVE, OCCUPY = "change", "remove", "occupy"
 
 
-def plain(build: Builder) -> Case:
-    body = build.bytes()
-    return case_of(build.source(build.row(), body), body, DONE)
+def maker(
+    allowed: set[str],
+    *,
+    body: bytes | None = None,
+    more: int = 0,
+    first: int = 0,
+    becomes: Callable[[bytes], bytes] | None = None,
+    removed: bool = False,
+    hidden: bool = False,
+    planted: Callable[[bytes], bytes] | None = None,
+    planted_first: int = 0,
+    fate: str = "",
+) -> Maker:
+    """A kind of row, and the outcomes `allowed` for it.
+
+    The source has this `body`, or else random bytes and `more` zeros, in two
+    parts if the `first` has bytes. Then it `becomes` something else, is
+    `removed`, or is `hidden` behind a delete marker; and at the destination
+    something is `planted`, made from the source's bytes.
+    """
+
+    def make(build: Builder) -> Case:
+        content = build.bytes() + bytes(more) if body is None else body
+        row = build.source(build.row(), content, first)
+        if becomes:
+            build.change(row, becomes(content))
+        if removed or hidden:
+            build.remove(row, marker=hidden)
+        version = build.plant(row, planted(content), planted_first) if planted else ""
+        return Case(row, hashlib.sha256(content).hexdigest(), frozenset(allowed), version, fate)
+
+    return make
 
 
-def empty(build: Builder) -> Case:
-    return case_of(build.source(build.row(), b""), b"", DONE)
+def same(body: bytes) -> bytes:
+    return body
 
 
-def in_parts(build: Builder) -> Case:
-    body = build.bytes() + bytes(PART)
-    return case_of(build.source(build.row(), body, PART), body, DONE)
+def longer(body: bytes) -> bytes:
+    return body + b"!"
 
 
-def there_already(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    return case_of(row, body, {"already_present"}, build.plant(row, body))
+def of_equal_size(body: bytes) -> bytes:
+    return body[::-1]
 
 
-def there_in_parts(build: Builder) -> Case:
-    body = build.bytes() + bytes(PART)
-    row = build.source(build.row(), body)
-    return case_of(row, body, {"already_present"}, build.plant(row, body, PART))
-
-
-def there_in_other_parts(build: Builder) -> Case:
-    body = build.bytes() + bytes(PART + 5000)
-    row = build.source(build.row(), body, PART)
-    return case_of(row, body, {"already_present"}, build.plant(row, body, PART + 1000))
-
-
-def occupied(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    return case_of(row, body, {"conflict"}, build.plant(row, body + b"!"))
-
-
-def occupied_by_as_many_bytes(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    return case_of(row, body, {"conflict"}, build.plant(row, body[::-1]))
-
-
-def changed(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.change(row, body + b"!")
-    return case_of(row, body, {"source_changed"})
-
-
-def changed_to_as_many_bytes(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.change(row, body[::-1])
-    return case_of(row, body, {"source_changed"})
-
-
-def changed_but_there(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.change(row, body + b"!")
-    return case_of(row, body, {"already_present"}, build.plant(row, body))
-
-
-def gone(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.remove(row)
-    return case_of(row, body, {"source_missing"})
-
-
-def gone_behind_a_marker(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.remove(row, marker=True)
-    return case_of(row, body, {"source_missing"})
-
-
-def gone_but_there(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.remove(row)
-    return case_of(row, body, {"already_present"}, build.plant(row, body))
-
-
-def gone_and_occupied(build: Builder) -> Case:
-    body = build.bytes()
-    row = build.source(build.row(), body)
-    build.remove(row)
-    return case_of(row, body, {"conflict", "source_missing"}, build.plant(row, body[::-1]))
-
-
-def to_be_changed(build: Builder) -> Case:
-    case = plain(build)
-    return replace(case, allowed=case.allowed | {"source_changed"}, fate=CHANGE)
-
-
-def to_be_removed(build: Builder) -> Case:
-    case = plain(build)
-    return replace(case, allowed=case.allowed | {"source_missing"}, fate=REMOVE)
-
-
-def to_be_occupied(build: Builder) -> Case:
-    return replace(plain(build), fate=OCCUPY)
-
-
-LARGE = (in_parts, there_in_parts, there_in_other_parts)
-RESTLESS = (to_be_changed, to_be_removed, to_be_occupied)
+THERE, CONFLICT, CHANGED, MISSING = {"already_present"}, {"conflict"}, {"source_changed"}, {"source_missing"}
+plain = maker(DONE)
+empty = maker(DONE, body=b"")
+there_already = maker(THERE, planted=same)
+occupied = maker(CONFLICT, planted=longer)
+changed = maker(CHANGED, becomes=longer)
+gone = maker(MISSING, removed=True)
+LARGE = (
+    maker(DONE, more=PART, first=PART),
+    maker(THERE, more=PART, planted=same, planted_first=PART),
+    maker(THERE, more=PART + 5000, first=PART, planted=same, planted_first=PART + 1000),
+)
+RESTLESS = (
+    maker(DONE | CHANGED, fate=CHANGE),
+    maker(DONE | MISSING, fate=REMOVE),
+    maker(DONE, fate=OCCUPY),
+)
 SPECIAL = (
-    empty, there_already, occupied, occupied_by_as_many_bytes, changed, changed_to_as_many_bytes, changed_but_there,
-    gone, gone_behind_a_marker, gone_but_there, gone_and_occupied, *RESTLESS,
-)  # fmt: skip
+    empty,
+    there_already,
+    occupied,
+    maker(CONFLICT, planted=of_equal_size),
+    changed,
+    maker(CHANGED, becomes=of_equal_size),
+    maker(THERE, becomes=longer, planted=same),
+    gone,
+    maker(MISSING, hidden=True),
+    maker(THERE, removed=True, planted=same),
+    maker(CONFLICT | MISSING, removed=True, planted=of_equal_size),
+    *RESTLESS,
+)
 
 
 def mixture(objects: int) -> list[Maker]:
-    """The kinds of so many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
+    """The makers of so many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
     makers = [*LARGE, *SPECIAL * max(1, objects // 5 // len(SPECIAL))]
     return makers + [plain] * (objects - len(makers))
 
 
-def case_of(row: ManifestRow, body: bytes, allowed: set[str], planted: str = "") -> Case:
-    """The case of a row whose source has held these bytes."""
-    return Case(row, hashlib.sha256(body).hexdigest(), frozenset(allowed), planted)
-
-
 def new_buckets(s3: Any, chance: random.Random) -> list[str]:
-    """One or two new buckets that keep versions: of the dump and, in every second clinic, of the copies."""
+    """One or two new versioned buckets: for the dump and, in every second clinic, another for the copies."""
     buckets = [f"clinic-{uuid.uuid4()}" for _ in range(chance.choice((1, 2)))]
     for bucket in buckets:
         s3.create_bucket(Bucket=bucket)
@@ -281,7 +247,7 @@ def new_buckets(s3: Any, chance: random.Random) -> list[str]:
 
 
 def make_clinic(environment: dict[str, str], folder: Path, makers: list[Maker], chance: random.Random) -> Clinic:
-    """A clinic with a row of each of these kinds, in a random order."""
+    """A clinic with one row from each of these makers, in random order."""
     s3 = client(environment)
     buckets = new_buckets(s3, chance)
     makers = chance.sample(makers, len(makers))
@@ -304,7 +270,7 @@ def make_clinic(environment: dict[str, str], folder: Path, makers: list[Maker], 
 
 
 def move_on(clinic: Clinic, chance: random.Random) -> None:
-    """Time passes in the clinic: sources are changed or removed, destinations occupied where they are still free."""
+    """Do what the cases' fates say: change or remove sources, and occupy destinations that are still free."""
     build = Builder(clinic.client, clinic.buckets, chance)
     for number, case in enumerate(clinic.cases):
         if case.fate == CHANGE:
@@ -317,7 +283,7 @@ def move_on(clinic: Clinic, chance: random.Random) -> None:
 
 
 def occupy(clinic: Clinic, case: Case) -> Case:
-    """The case once somebody has put something at its destination, unless it is copied by then."""
+    """Occupy the destination of a case, unless it has been copied by then; returns the new case."""
     at = {"Bucket": case.row.destination_bucket, "Key": case.row.destination_key}
     try:
         found = clinic.client.put_object(**at, Body=b"somebody else's", IfNoneMatch="*")
@@ -330,14 +296,84 @@ def occupy(clinic: Clinic, case: Case) -> Case:
 
 
 @dataclass
+class Plan:
+    """What is to happen to the requests of one run, and what has happened to them.
+
+    `rates` has the probability of each fault by kind of request, `faults` the
+    fault of the n-th request (from 1), `expire_from` the number of the first
+    request whose credentials have expired. At the request number `signal_at`,
+    `signal` goes to the process `pid`: before the server is asked, or after it
+    has answered, and `signal_delay` seconds later. The request number
+    `surprise_at`, and all that come meanwhile, wait until `surprise` has run.
+    """
+
+    seed: int = 0
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
+    faults: dict[int, str] = field(default_factory=dict)
+    expire_from: int = 0
+    signal: int = signal.SIGKILL
+    signal_at: int = 0
+    signal_after: bool = False
+    signal_delay: float = 0
+    surprise_at: int = 0
+    surprise: Callable[[], None] | None = None
+    pid: int = 0
+    signalled: bool = False
+    made: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.random_faults = random_faults(self.seed, self.rates, self.made)
+        self.lock = threading.RLock()
+
+    def rule(self, request: Request) -> Effect:
+        """The proxy's rule while this plan is in force."""
+        effect = self.effect(request)
+        self.send_signal(request, after=False)
+        if 0 < self.surprise_at <= request.number:
+            self.surprise_once()
+        return effect
+
+    def effect(self, request: Request) -> Effect:
+        """What becomes of a request."""
+        if 0 < self.expire_from <= request.number:
+            return fault(EXPIRED, request, self.made)
+        if request.number in self.faults:
+            return fault(self.faults[request.number], request, self.made)
+        return self.random_faults(request)
+
+    def answered(self, request: Request, reply: Reply) -> Reply:
+        """Send the signal that is due after this answer; the reply is unchanged."""
+        self.send_signal(request, after=True)
+        return reply
+
+    def send_signal(self, request: Request, *, after: bool) -> None:
+        """Send the signal, if this request is the one for it and the process has not ended."""
+        with self.lock:
+            if self.signalled or self.signal_after != after or not 0 < self.signal_at <= request.number:
+                return
+            self.signalled = True
+
+        def kill() -> None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, self.signal)
+
+        threading.Timer(self.signal_delay, kill).start() if self.signal_delay else kill()
+
+    def surprise_once(self) -> None:
+        """Run `surprise`, unless it has run."""
+        with self.lock:
+            surprise, self.surprise = self.surprise, None
+            if surprise:
+                surprise()
+
+
+@dataclass
 class Report:
-    """What was done to a clinic, and what was found wrong."""
+    """What was done to a clinic, and what is wrong."""
 
     runs: int = 0
     kills: int = 0
     stops: int = 0
-    refusals: int = 0
-    torn: int = 0
     ends: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     failed: int = 0
@@ -347,59 +383,51 @@ class Report:
 
 @dataclass
 class Driver:
-    """Runs the copier through the proxy, and looks after each run at what it said and wrote down."""
+    """Runs the copier through the proxy, and checks after each run what it printed and recorded."""
 
     clinic: Clinic
-    proxy: ChaosProxy
+    proxy: AnsweringProxy
     engine: str
     chance: random.Random
     control: str = ""
     report: Report = field(default_factory=Report)
     results: list[Path] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)  # of the last run, by kind
 
     def __post_init__(self) -> None:
         self.results.append(Path(self.clinic.environment["LINKAGE_DATA"]) / "copy_results.csv")
 
-    def run(self, plan: Plan, *arguments: object, path: Path | None = None) -> Done:
-        """One run under a plan, looked at afterwards."""
+    def run(self, plan: Plan, *arguments: object, path: Path | None = None) -> None:
+        """One run under a plan, checked afterwards."""
         path = path or self.results[0]
         before = path.read_bytes() if path.exists() else b""
-        ended, done = self.start(plan, "--results", path, *arguments)
+        ended = self.start(plan, "--results", path, *arguments)
         self.report.runs += 1
-        self.report.faults += done.faults
+        self.report.faults += plan.made
         self.report.ends[ended.returncode] += 1
         after = path.read_bytes() if path.exists() else b""
-        found = [*lost_lines(before, after), *self.wrong_end(ended, done, plan, path)]
+        found = [*lost_lines(before, after), *self.wrong_end(ended, plan, path)]
         self.report.wrong += [f"run {self.report.runs} ({describe(plan)}): {sentence}" for sentence in found]
-        return done
 
-    def start(self, plan: Plan, *arguments: object) -> tuple[subprocess.CompletedProcess[str], Done]:
-        """The copier's process under a plan, and what the proxy did to it."""
+    def start(self, plan: Plan, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """The copier's process under a plan."""
         command = [str(self.clinic.manifest), "--engine", self.engine, *map(str, arguments)]
         environment = self.clinic.environment | {"AWS_ENDPOINT_URL_S3": self.proxy.endpoint}
-        over = threading.Event()
-        helper = threading.Thread(target=self.surprise, args=(over,))
+        if plan.surprise_at:
+            plan.surprise = partial(move_on, self.clinic, self.chance)
 
         def begin(pid: int) -> None:
-            self.proxy.begin(replace(plan, pid=pid))
-            if plan.hold_at:
-                helper.start()
+            plan.pid = pid
+            self.proxy.begin(plan.rule, plan.answered)
 
         ended = run_copier(command, environment, self.clinic.manifest.parent, begin, control=self.control)
-        over.set()
-        if plan.hold_at:
-            helper.join()
-        return ended, self.proxy.begin(Plan())
+        plan.surprise_once()
+        self.requests = Counter(request.kind for request in self.proxy.seen)
+        self.proxy.begin()
+        return ended
 
-    def surprise(self, over: threading.Event) -> None:
-        """Have time pass in the clinic while the proxy holds the requests, or else when the run is over."""
-        while not (over.wait(0.02) or self.proxy.look().held):
-            pass
-        move_on(self.clinic, self.chance)
-        self.proxy.go_on()
-
-    def wrong_end(self, ended: subprocess.CompletedProcess[str], done: Done, plan: Plan, path: Path) -> Iterator[str]:
-        """What is wrong with how a run has ended."""
+    def wrong_end(self, ended: subprocess.CompletedProcess[str], plan: Plan, path: Path) -> Iterator[str]:
+        """What is wrong with the end of a run."""
         code = ended.returncode
         if code is None or "Traceback" in ended.stderr:
             yield f"it ends with {code} and says {ended.stderr[-600:]!r}"
@@ -407,11 +435,11 @@ class Driver:
             yield "it prints a name"
         if code == -signal.SIGKILL:
             self.report.kills += 1
-            return  # its last line may be cut off: the next run must set it aside
+            return  # its last line may be torn: the next run must set it aside
         expected = {0, 1}
-        if done.signalled and plan.signal == signal.SIGINT:
+        if plan.signalled and plan.signal == signal.SIGINT:
             expected |= {130}
-        if done.faults:
+        if plan.made:
             expected |= {2}
         if code not in expected:
             yield f"it ends with {code} and says {ended.stderr[-300:]!r}"
@@ -419,14 +447,13 @@ class Driver:
         if len(errors) != (code == 2):
             yield f"it ends with {code} and says {errors}"
         self.report.stops += code == 130
-        self.report.refusals += code == 2 and any("refuse" in line for line in errors)
         lines, wrong = read_lines(path)
         yield from wrong
         if code in (0, 1):
             yield from self.wrong_code(code, lines)
 
     def wrong_code(self, code: int, lines: list[dict[str, str]]) -> Iterator[str]:
-        """What is wrong with the exit code and lines of a run that has come to its end."""
+        """What is wrong with the exit code and the lines of a run that was not interrupted."""
         run_id = lines[-1]["run_id"] if lines else ""
         outcomes = [(line["image_id"], line["outcome"]) for line in lines if line["run_id"] == run_id]
         if Counter(image_id for image_id, _ in outcomes) != Counter(case.row.image_id for case in self.clinic.cases):
@@ -440,11 +467,11 @@ class Driver:
         return Plan(**{"seed": self.chance.getrandbits(32), "rates": RATES, **more})
 
     def workers(self) -> tuple[str, int]:
-        """Few requests in flight mostly, so that there is something left to do after a kill."""
+        """Mostly few requests in flight, so that something is left to do after a kill."""
         return "--workers", self.chance.choice(WORKERS)
 
     def killed(self, at: int) -> None:
-        """A run that is killed at this request: before it, after it, or a moment later; again where it ends before."""
+        """A run that is killed at this request: before it, after it, or a moment later; repeated if it ends before."""
         kills = self.report.kills
         for _ in range(3):
             after, delay = self.chance.choice(((False, 0), (True, 0), (True, self.chance.uniform(0, 0.4))))
@@ -454,23 +481,23 @@ class Driver:
 
     def stopped(self, at: int) -> None:
         """A run that is stopped by Ctrl-C."""
-        self.all_written_down(self.plan(rates=NOT_DONE, signal=signal.SIGINT, signal_at=at))
+        self.all_recorded(self.plan(rates=NOT_DONE, signal=signal.SIGINT, signal_at=at))
 
     def refused(self, at: int) -> None:
         """A run whose credentials expire."""
-        self.all_written_down(self.plan(rates=NOT_DONE, expire_from=at))
+        self.all_recorded(self.plan(rates=NOT_DONE, expire_from=at))
 
-    def all_written_down(self, plan: Plan) -> None:
-        """A run that gets the answer to every copy that is made: it must write them all down, however it ends."""
-        while self.proxy.look().busy:
+    def all_recorded(self, plan: Plan) -> None:
+        """A run that gets the answer to every copy that is made: it must record them all, however it ends."""
+        while self.proxy.present:
             time.sleep(0.01)
         before = self.unrecorded()
         self.run(plan, "--workers", 32)
         if missing := self.unrecorded() - before:
-            self.report.wrong.append(f"{describe(plan)}: {len(missing)} copies that were made are not written down")
+            self.report.wrong.append(f"{describe(plan)}: {len(missing)} copies that were made are not recorded")
 
     def unrecorded(self) -> set[str]:
-        """The copies that no line of the results tells of, as far as the answer to the copy proves them."""
+        """The copies without a line in the results, as far as S3's answer to the copy proves them."""
         told = {line["image_id"] for line in read_lines(self.results[0])[0] if line["outcome"] in DONE}
         there = {version.key for version in versions(self.clinic.client, self.clinic.buckets[-1], "patients/")}
         return {
@@ -480,11 +507,11 @@ class Driver:
         } - told
 
     def surprised(self, at: int) -> None:
-        """A run in the midst of which time passes in the clinic, and which is killed a little later."""
-        self.run(self.plan(hold_at=at, signal_at=at + self.chance.randrange(5, 60)), "--workers", 64)
+        """A run during which time passes in the clinic, and which is killed a little later."""
+        self.run(self.plan(surprise_at=at, signal_at=at + self.chance.randrange(5, 60)), "--workers", 64)
 
     def tear(self) -> None:
-        """Cut the results off in their last line, or in one more, as a power cut might; then go on."""
+        """Truncate the results in their last line, or add part of a line, as a power cut might; then run again."""
         path = self.results[0]
         content = path.read_bytes()
         last = content[content.rstrip(b"\n").rfind(b"\n") + 1 :]
@@ -492,39 +519,38 @@ class Driver:
         torn = last[: self.chance.randrange(1, len(last))]
         path.write_bytes(whole + torn)
         self.run(self.plan(rates={COPY: RATES[COPY]}), *self.workers())
-        self.report.torn += 1
         aside = path.with_name(f"{path.name}.torn")
         if not (aside.exists() and aside.read_bytes().endswith(torn + b"\n")):
             self.report.wrong.append("a torn last line is not set aside")
 
     def lost_results(self) -> None:
-        """A run that knows nothing of the ones before: each object is looked at again."""
+        """A run without the results of those before: each object is checked again."""
         path = self.results[0].with_name(f"lost-{len(self.results)}.csv")
         self.results.append(path)
         self.run(self.plan(), path=path)
 
     def judge(self) -> None:
-        """What the oracle says now, after a run without faults."""
+        """Ask the oracle, after a run without faults."""
         self.report.wrong += violations(self.clinic, [*self.results[1:], self.results[0]])
 
     def audit(self) -> None:
-        """`--verify` must find what the last run says, and write nothing."""
+        """`--verify` must confirm the last run's results, and write nothing."""
         before = self.results[0].read_bytes()
-        ended, done = self.start(Plan(), "--verify", "--results", self.results[0])
+        ended = self.start(Plan(), "--verify", "--results", self.results[0])
         newest = {line["image_id"]: line["outcome"] for line in read_lines(self.results[0])[0]}
         expected = int(any(outcome not in DONE for outcome in newest.values()))
-        if ended.returncode != expected or done.requests[COPY] or done.requests[PUT]:
+        if ended.returncode != expected or self.requests[COPY] or self.requests[PUT]:
             self.report.wrong.append(f"--verify ends with {ended.returncode}, not {expected}: {ended.stderr[-300:]!r}")
         if self.results[0].read_bytes() != before:
             self.report.wrong.append("--verify writes to the results")
 
 
 def describe(plan: Plan) -> str:
-    """A plan in few words."""
+    """A plan in a few words."""
     if plan.expire_from:
         return f"credentials expired from request {plan.expire_from}"
-    if plan.hold_at:
-        return f"surprise at request {plan.hold_at}"
+    if plan.surprise_at:
+        return f"surprise at request {plan.surprise_at}"
     if plan.signal_at:
         when = f"{'after' if plan.signal_after else 'before'} request {plan.signal_at}"
         return f"{signal.Signals(plan.signal).name} {when} and {plan.signal_delay:.2f} s"
@@ -532,7 +558,7 @@ def describe(plan: Plan) -> str:
 
 
 def torment(driver: Driver, *, kills: int, faults: int, first_step: int, stops: int = 2) -> Report:
-    """Kill, stop and refuse runs, with other faults all the while; then let the last ones come to their ends.
+    """Kill, stop and refuse runs, among other faults; then let the last runs come to their end.
 
     Half of the kills are at the requests from `first_step` on, one after the other.
     """
@@ -566,7 +592,7 @@ def torment(driver: Driver, *, kills: int, faults: int, first_step: int, stops: 
 
 
 def main() -> int:
-    """Torment a clinic for each seed, on each engine; 1 where anything is wrong, or too little was tried."""
+    """Torment a clinic for each seed, on each engine; returns 1 if anything is wrong, or too little was tried."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", choices=ENGINES, action="append", help="default: both")
     parser.add_argument("--seeds", type=int, default=10)
@@ -575,14 +601,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10, help="in each clinic")
     parser.add_argument("--faults", type=int, default=210, help="in each clinic, at least")
     options = parser.parse_args()
-    log = PROJECT_ROOT / "target" / "copy_faults.log"
-    log.parent.mkdir(mode=0o700, exist_ok=True)
     passed = True
     print("engine  seed  runs kills  ^C   2  faults  failed  secs  wrong")
     with (
         tempfile.TemporaryDirectory() as name,
         s3_server(Path(name) / "seaweedfs") as environment,
-        chaos_proxy(environment["AWS_ENDPOINT_URL_S3"], log) as proxy,
+        answering_proxy(environment) as proxy,
     ):
         for engine in options.engine or ENGINES:
             together = torment_all(options, engine, environment, proxy, Path(name))
@@ -591,15 +615,15 @@ def main() -> int:
             wanted = options.kills * options.seeds, options.faults * options.seeds
             if together.kills < wanted[0] or together.faults.total() < wanted[1]:
                 together.wrong.append("too few kills or faults")
-                print("  too few kills or faults to say that nothing can go wrong")
+                print("  too few kills or faults for a verdict")
             passed &= not together.wrong
     return int(not passed)
 
 
 def torment_all(
-    options: argparse.Namespace, engine: str, environment: dict[str, str], proxy: ChaosProxy, parent: Path
+    options: argparse.Namespace, engine: str, environment: dict[str, str], proxy: AnsweringProxy, parent: Path
 ) -> Report:
-    """Torment a clinic for each seed; the reports together."""
+    """Torment a clinic for each seed; returns the reports as one."""
     reports = []
     for index in range(options.seeds):
         seed = options.first_seed + index
@@ -627,7 +651,7 @@ def add(reports: list[Report]) -> Report:
 
 
 def tell(engine: str, seed: str, report: Report) -> None:
-    """One line of the table, and what is wrong."""
+    """Print one line of the table."""
     print(
         f"{engine:7}{seed:>5}{report.runs:6}{report.kills:6}{report.stops:4}{report.ends[2]:4}"
         f"{report.faults.total():8}{report.failed:8}{report.seconds:6.0f}  {len(report.wrong)}",

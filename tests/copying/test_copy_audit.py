@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from linkage.copying.manifest import ManifestRow
-from tests.support.answering_proxy import LIST, Reply, Request, error
 from tests.support.copying import (
     CANARY_KEY,
     DUMP,
@@ -24,6 +23,7 @@ from tests.support.copying import (
     upload,
     upload_in_parts,
 )
+from tests.support.proxy import LIST, Reply, Request, error
 from tests.support.servers import S3
 
 VERIFIED = "verified {}   missing 0   different 0   undecided 0   failed 0"

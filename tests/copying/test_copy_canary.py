@@ -11,7 +11,6 @@ from moto.server import ThreadedMotoServer
 from copy_objects import main
 from linkage.copying import canary
 from sandbox.s3_server import client_environment
-from tests.support.answering_proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
 from tests.support.copying import (
     CANARY_KEY,
     DUMP,
@@ -26,6 +25,7 @@ from tests.support.copying import (
     upload,
     write_manifest,
 )
+from tests.support.proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
 from tests.support.servers import S3
 
 

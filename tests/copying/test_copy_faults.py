@@ -1,25 +1,24 @@
-"""Copying where anything may go wrong: nothing is lost, doubled, overwritten, or told otherwise than it is."""
+"""Copying under faults: nothing is lost, duplicated, overwritten, or reported falsely."""
 
 import csv
 import random
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 import copy_objects
 from linkage.copying import run as copy_run
-from linkage.s3 import copy_crt
-from sandbox.s3_server import client
+from linkage.s3.clients import single_try_client
 from tests.copying.copy_faults import (
     ENGINES,
     RESTLESS,
     SPECIAL,
     Driver,
+    Plan,
     changed,
     empty,
     gone,
@@ -30,18 +29,13 @@ from tests.copying.copy_faults import (
     there_already,
     torment,
 )
-from tests.support.chaos_proxy import ANSWERED, COPY, ERROR_AFTER, HANG, LOST_ANSWER, Plan, chaos_proxy
+from tests.support import proxy as faults
 from tests.support.copier_process import CONTROLS, HURRIES
 from tests.support.copy_oracle import DONE, read_lines, versions, violations
 from tests.support.copying import CANARY_KEY
+from tests.support.proxy import COPY, LOST_ANSWER, SLOW_DOWN, Closed, fault
 
 TWELVE = [*[plain] * 7, empty, there_already, occupied, changed, gone]
-
-
-@pytest.fixture(scope="module")
-def proxy(s3_environment, tmp_path_factory):
-    with chaos_proxy(s3_environment["AWS_ENDPOINT_URL_S3"], tmp_path_factory.mktemp("chaos") / "faults.log") as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ def clinic(s3_environment, tmp_path):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_whatever_befalls_the_runs_every_object_is_there_once_and_told_as_it_is(clinic, proxy, engine):
+def test_under_kills_and_faults_every_object_is_copied_once_and_reported_truly(clinic, proxy, engine):
     chance = random.Random(f"small {engine}")
     driver = Driver(clinic([*mixture(38), *RESTLESS], chance), proxy, engine, chance, HURRIES)
     report = torment(driver, kills=4, faults=50, first_step=6, stops=1)
@@ -59,12 +53,12 @@ def test_whatever_befalls_the_runs_every_object_is_there_once_and_told_as_it_is(
     assert report.faults.total() >= 50
 
 
-# --- the n-th call ---------------------------------------------------------------------------------------------------
+# --- the n-th request ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("fault", ["slow down", LOST_ANSWER])
-def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monkeypatch, engine, fault):
+@pytest.mark.parametrize("name", [SLOW_DOWN, LOST_ANSWER])
+def test_whichever_request_fails_the_end_is_the_same(clinic, proxy, run_here, monkeypatch, engine, name):
     monkeypatch.setattr(copy_run, "PAUSES", (0.01, *copy_run.PAUSES))
     clinic = clinic(TWELVE, random.Random(1))
     results = clinic.manifest.parent / "copy_results.csv"
@@ -72,19 +66,18 @@ def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monke
     arguments = (clinic.manifest, f"--engine={engine}", "--workers=4", f"--results={results}")
 
     def run(plan):
-        proxy.begin(plan)
-        ended = run_here(copy_objects.main, *arguments, environment=environment)
-        return ended, proxy.begin(Plan())
+        proxy.begin(plan.rule)
+        return run_here(copy_objects.main, *arguments, environment=environment)
 
     number = 0
     while True:
-        ended, done = run(Plan(faults={number: fault}))
+        ended = run(plan := Plan(faults={number: name}))
         if ended.returncode == 2:
             assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1, ended
-            ended, _ = run(Plan())
+            ended = run(Plan())
         assert (ended.returncode, ended.stderr) == (1, ""), number
         assert violations(clinic, [results]) == [], number
-        if number and not done.faults:
+        if number and not plan.made:
             break
         clear(clinic, results)
         number += 1
@@ -92,7 +85,7 @@ def test_whichever_call_fails_the_end_is_the_same(clinic, proxy, run_here, monke
 
 
 def clear(clinic, results):
-    """Take away what the runs have made."""
+    """Delete what the runs have made."""
     results.unlink()
     planted = {case.planted for case in clinic.cases}
     for bucket in clinic.buckets:
@@ -105,29 +98,17 @@ def clear(clinic, results):
             clinic.client.delete_objects(Bucket=bucket, Delete={"Objects": made, "Quiet": True})
 
 
-def test_the_crt_is_not_left_waiting_for_an_answer_that_never_comes(clinic, proxy, run_here, monkeypatch):
-    monkeypatch.setattr(copy_crt, "TIMEOUT", 0.5)
-    clinic = clinic([plain] * 4, random.Random(1))
-    environment = clinic.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
-    proxy.begin(Plan(rates={COPY: {HANG: 0.5}}, seed=3, hang_seconds=60))
-    run = run_here(copy_objects.main, clinic.manifest, environment=environment)
-    done = proxy.begin(Plan())
-    assert done.faults[f"{COPY} {HANG}"] > 0
-    assert (run.returncode, run.stderr) == (0, "")
-    assert violations(clinic, [clinic.manifest.parent / "data" / "copy_results.csv"]) == []
-
-
-# --- what the harness itself is worth --------------------------------------------------------------------------------
+# --- does the harness find faults? -----------------------------------------------------------------------------------
 
 FOUND = {
     HURRIES: "",
     "overwrites": "was written 2 times",
     "takes any source": "the destination holds other bytes than the manifest's source",
-    "lies": "is said to be copied, but nothing is at its destination",
+    "lies": "is reported as copied, but nothing is at its destination",
     "moves": "originals are gone or changed",
     "forgets": "lines of the results are lost or changed",
     "omits": "has no outcome",
-    "gives up": "is said to be failed, but it was given up too early",
+    "gives up": "is reported as failed, but it was retried too little",
 }
 
 
@@ -140,7 +121,7 @@ def test_a_copier_without_one_of_its_safeguards_is_found_out_and_the_real_one_is
     chance = random.Random(f"control {control}")
     driver = Driver(clinic([*SPECIAL, *RESTLESS, *[plain] * 6], chance), proxy, "crt", chance, control)
     # The listings are over by request 12, and the copies have begun.
-    driver.run(Plan(rates={COPY: {LOST_ANSWER: 0.4, "slow down": 0.1}}, seed=1, hold_at=12))
+    driver.run(Plan(rates={COPY: {LOST_ANSWER: 0.4, SLOW_DOWN: 0.1}}, seed=1, surprise_at=12))
     driver.run(Plan())
     driver.judge()
     if control == HURRIES:
@@ -149,7 +130,7 @@ def test_a_copier_without_one_of_its_safeguards_is_found_out_and_the_real_one_is
         assert any(FOUND[control] in sentence for sentence in driver.report.wrong), driver.report.wrong
 
 
-def test_the_oracle_finds_whatever_is_tampered_with(clinic, proxy):
+def test_the_oracle_finds_every_tampering(clinic, proxy):
     chance = random.Random(5)
     driver = Driver(clinic([*[plain] * 12, occupied, there_already, gone], chance), proxy, "crt", chance)
     driver.run(Plan())
@@ -162,7 +143,7 @@ def test_the_oracle_finds_whatever_is_tampered_with(clinic, proxy):
 
 
 def tamperings(clinic, path: Path):
-    """What to do to the store and the results, and what must then be found; each with a row of its own."""
+    """Ways to tamper with the store and the results, each on a row of its own, and what must then be found."""
     bucket, copies = clinic.buckets[0], clinic.buckets[-1]
     put, delete = clinic.client.put_object, clinic.client.delete_object
     rows = iter([case.row for case in clinic.cases if case.allowed == DONE])
@@ -186,49 +167,47 @@ def tamperings(clinic, path: Path):
         path.write_text(path.read_text() + next(x for x in path.read_text().splitlines(True) if row.image_id in x))
 
     def overwrite_unseen(row):
-        """Put something there as the only version."""
+        """Put another object as the only version."""
         at = {"Bucket": row.destination_bucket, "Key": row.destination_key}
         delete(**at, VersionId=clinic.client.head_object(**at)["VersionId"])
         put(**at, Body=b"?")
 
     yield partial(put, Bucket=bucket, Key=next(rows).source_key, Body=b"!"), "originals have another version"
     yield partial(delete, Bucket=bucket, Key=next(rows).source_key), "originals are gone or changed"
-    yield partial(put, Bucket=copies, Key="patients/new.jpg", Body=b"!"), "nobody asked for"
+    yield partial(put, Bucket=copies, Key="patients/new.jpg", Body=b"!"), "no row asks for"
     yield partial(put, Bucket=copies, Key=next(rows).destination_key, Body=b"!"), "was written 2 times"
     yield partial(delete, Bucket=copies, Key=next(rows).destination_key), "nothing is at its destination"
     yield partial(overwrite_unseen, next(rows)), "the destination holds other bytes"
-    yield partial(overwrite_unseen, other.row), "is another version now"
+    yield partial(overwrite_unseen, other.row), "has another version now"
     yield (
         partial(delete, Bucket=copies, Key=there.row.destination_key, VersionId=there.planted),
-        "was there and is gone",
+        "existed and is gone",
     )
     yield partial(put, Bucket=copies, Key=CANARY_KEY, Body=b"!"), "the canary was written 2 times"
     yield partial(edit, next(rows), outcome="conflict"), "nothing else is at its destination"
-    yield partial(edit, next(rows), outcome="failed", error="SlowDown"), "given up too early"
+    yield partial(edit, next(rows), outcome="failed", error="SlowDown"), "retried too little"
     yield partial(edit, next(rows), destination_etag="0" * 32), "with another etag"
-    yield partial(edit, next(rows), source_key="another"), "is not about its row"
-    yield partial(edit, gone_row, outcome="source_changed"), "that cannot be"
+    yield partial(edit, next(rows), source_key="another"), "differs from its row"
+    yield partial(edit, gone_row, outcome="source_changed"), "that outcome is impossible"
     yield partial(omit, row := next(rows)), f"{row.image_id} has no outcome"
-    yield partial(repeat, next(rows)), "is said to be copied 2 times"
-    yield lambda: path.write_bytes(path.read_bytes()[:-3]), "cut off"
+    yield partial(repeat, next(rows)), "is reported as copied 2 times"
+    yield lambda: path.write_bytes(path.read_bytes()[:-3]), "torn line"
 
 
-@pytest.mark.parametrize("fault", [*ANSWERED, LOST_ANSWER, ERROR_AFTER, "reset before", "half an answer"])
-def test_the_proxy_does_a_request_or_not_as_its_fault_says(s3, proxy, fault):
+@pytest.mark.parametrize("name", [*faults.NOT_DONE, *faults.DONE])
+def test_a_fault_of_the_proxy_comes_before_or_after_the_request_is_done(s3, proxy, monkeypatch, name):
+    monkeypatch.setitem(faults.NOT_DONE, faults.HANG, Closed(0.1))
+    monkeypatch.setitem(faults.DONE, faults.HANG_AFTER, Closed(0.1, done=True))
     s3.client.put_object(Bucket=s3.bucket, Key="source", Body=b"a picture")
-    patient = client(s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint})
-    impatient = boto3.client(
-        "s3", endpoint_url=proxy.endpoint, config=Config(retries={"total_max_attempts": 1}), **keys(s3)
-    )
-    proxy.begin(Plan(rates={COPY: {fault: 1}}))
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(variable, s3.environment[variable])
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+    made = Counter()
+    proxy.rule = lambda request: fault(name, request, made)
     with pytest.raises((ClientError, BotoCoreError, ResponseParserError)):
-        impatient.copy_object(Bucket=s3.bucket, Key="copy", CopySource={"Bucket": s3.bucket, "Key": "source"})
-    assert proxy.begin(Plan()).faults == {f"{COPY} {fault}": 1}
-    listed = patient.list_objects_v2(Bucket=s3.bucket)["Contents"]
-    is_done = fault in (LOST_ANSWER, ERROR_AFTER, "half an answer")
-    assert [found["Key"] for found in listed] == ["copy", "source"][not is_done :]
-
-
-def keys(s3):
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    return {name.lower(): s3.environment[name] for name in names} | {"region_name": s3.environment["AWS_REGION"]}
+        single_try_client(1).copy_object(
+            Bucket=s3.bucket, Key="copy", CopySource={"Bucket": s3.bucket, "Key": "source"}
+        )
+    assert made == {f"{COPY} {name}": 1}
+    listed = [found["Key"] for found in s3.client.list_objects_v2(Bucket=s3.bucket)["Contents"]]
+    assert listed == (["copy", "source"] if name in faults.DONE else ["source"])

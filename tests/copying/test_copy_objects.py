@@ -26,11 +26,10 @@ from linkage.copying.manifest import COLUMNS, ManifestRow
 from linkage.paths import SAMPLE_FOLDER
 from linkage.s3.answers import Answer
 from linkage.s3.clients import single_try_client
-from linkage.s3.endpoints import find_places
+from linkage.s3.endpoints import find_endpoints
 from linkage.s3.engines import open_engine
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
 from sandbox.s3_server import free_ports
-from tests.support.answering_proxy import COPY, HEAD, Closed, Reply, answering_proxy, error, in_turn
 from tests.support.copying import (
     DUMP,
     MIB,
@@ -52,6 +51,7 @@ from tests.support.copying import (
     without_canary,
     write_manifest,
 )
+from tests.support.proxy import COPY, HEAD, Closed, Reply, answering_proxy, error, in_turn
 from tests.support.servers import S3
 
 SLOW_DOWN = error(503, "SlowDown")
@@ -193,7 +193,7 @@ def send(s3: S3, engine: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     """Callable: the answer to one copy, with nothing before or after it."""
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
-    with open_engine(engine, single_try_client(4), find_places([s3.bucket]), 4) as send:
+    with open_engine(engine, single_try_client(4), find_endpoints([s3.bucket]), 4) as send:
         yield lambda row: try_copy(send, rules.copy_parameters(row))
 
 

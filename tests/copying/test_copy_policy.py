@@ -8,8 +8,8 @@ import pytest
 
 from copy_objects import main
 from linkage.paths import PROJECT_ROOT
-from tests.support.answering_proxy import BUCKET, COPY, LIST, PUT, TAGS, Request, answering_proxy
 from tests.support.copying import hindered, pictures, write_manifest
+from tests.support.proxy import BUCKET, COPY, LIST, PUT, TAGS, Request, answering_proxy
 
 PAGE = PROJECT_ROOT / "docs" / "copying.md"
 

@@ -25,7 +25,6 @@ from linkage.copying.results import COLUMNS, HEADER, Result, open_results, read_
 from linkage.errors import UnusableInput
 from linkage.files import csv_lines
 from linkage.progress import progress
-from tests.support.answering_proxy import COPY, answering, answering_proxy, error
 from tests.support.copying import (
     SCRIPT,
     assert_refused,
@@ -37,6 +36,7 @@ from tests.support.copying import (
     without_canary,
     write_manifest,
 )
+from tests.support.proxy import COPY, answering, answering_proxy, error
 
 
 def result(number: int, key: str = "patients/1.jpg") -> Result:

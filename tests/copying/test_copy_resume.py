@@ -12,7 +12,6 @@ import pytest
 from linkage.copying import resume
 from linkage.copying.results import COLUMNS
 from linkage.s3.listing import list_objects
-from tests.support.answering_proxy import COPY, GET, HEAD, LIST, AnsweringProxy, Reply
 from tests.support.copying import (
     DUMP,
     MIB,
@@ -26,6 +25,7 @@ from tests.support.copying import (
     upload,
     upload_in_parts,
 )
+from tests.support.proxy import COPY, GET, HEAD, LIST, AnsweringProxy, Reply
 from tests.support.servers import S3
 
 

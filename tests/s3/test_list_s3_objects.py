@@ -23,7 +23,7 @@ from linkage.s3.listing import list_objects
 from linkage.seeds import SEED_COLUMNS
 from list_s3_objects import main
 from sandbox.s3_server import client, free_ports
-from tests.support.answering_proxy import AnsweringProxy, Reply, answering_proxy, error
+from tests.support.proxy import AnsweringProxy, Reply, answering_proxy, error
 from tests.support.servers import S3
 
 PREFIX = "filemaker-import/images-bulk-dump/"

@@ -1,4 +1,4 @@
-"""The copier in a process of its own that starts in a moment: as it is, or for a control without a safeguard."""
+"""The copier in a process of its own that starts fast: the real one or, as a control, one without a safeguard."""
 
 import multiprocessing
 import os
@@ -26,7 +26,7 @@ from linkage.s3.engines import open_engine
 
 @cache
 def processes() -> Any:
-    """Makes processes that have the copier imported already, and what other tests start that way: all share one."""
+    """Starts processes that have the copier, and what other tests run this way, imported already; all share one."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "publish_to_nexus"])
     with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
@@ -43,9 +43,9 @@ def run_copier(
     control: str = "",
     timeout: float = 240,
 ) -> CompletedProcess[str]:
-    """The copier's run; `begin` is called with its process id before it does anything; any `control` hurries.
+    """Run the copier; `begin` is called with its process id before it does anything. A `control` pauses shortly.
 
-    A run that takes longer than `timeout` seconds is killed, and its end is `None`.
+    A run that takes longer than `timeout` seconds is killed, and its exit code is `None`.
     """
     said, errors = folder / "stdout", folder / "stderr"
     waits, go = processes().Pipe(duplex=False)
@@ -82,23 +82,23 @@ def copy(
     run_script(copy_objects.main)
 
 
-# --- copiers that are not to be trusted ------------------------------------------------------------------------------
+# --- copiers without a safeguard -------------------------------------------------------------------------------------
 
 
 def overwrite() -> None:
-    """Copies over what is there."""
+    """Overwrites existing objects."""
     copy_objects.check_store = lambda *_: None
     rules.copy_conditions = lambda row: {"CopySourceIfMatch": f'"{row.source_etag}"'}
 
 
 def take_any_source() -> None:
-    """Copies whatever the source is by now."""
+    """Copies the source even if it has changed."""
     copy_objects.check_store = lambda *_: None
     rules.copy_conditions = lambda row: {"IfNoneMatch": "*"}
 
 
 def lie() -> None:
-    """Says that it has copied, and has not."""
+    """Reports copies that it has not made."""
 
     @contextmanager
     def open_nothing(*_: object) -> Iterator[Any]:
@@ -109,7 +109,7 @@ def lie() -> None:
 
 
 def move() -> None:
-    """Deletes the original when it is copied."""
+    """Deletes the original after copying it."""
 
     @contextmanager
     def open_mover(*arguments: Any) -> Iterator[Any]:
@@ -130,7 +130,7 @@ def move() -> None:
 
 
 def forget() -> None:
-    """Begins a new results file each time."""
+    """Starts a new results file in each run."""
     read = ResultsFile.read
 
     def read_nothing(results: ResultsFile) -> Iterator[Any]:
@@ -141,17 +141,17 @@ def forget() -> None:
 
 
 def omit() -> None:
-    """Writes nothing down."""
+    """Records nothing."""
     ResultsFile.append = lambda *_: None
 
 
 def give_up() -> None:
-    """Tries nothing again."""
+    """Never retries."""
     copy_run.PAUSES = ()
 
 
 def hurry() -> None:
-    """Waits a twentieth as long between tries: as good as the real one, for tests that have no time."""
+    """Pauses a twentieth as long between tries; otherwise the real copier."""
     copy_run.PAUSES = tuple(pause / 20 for pause in copy_run.PAUSES)
 
 

@@ -1,7 +1,7 @@
-"""A second reading of what copying must leave behind: of the store itself, and of the results file's bytes.
+"""An independent check of what copying leaves behind, in the store itself and in the results file's bytes.
 
-Nothing here comes from the copier but the manifest's columns and the canary's
-name and words. What is found wrong is a list of sentences, without any key.
+It takes nothing from the copier but the manifest's columns and the canary's
+name and content. It returns a list of sentences, without any key.
 """
 
 import csv
@@ -23,7 +23,7 @@ DONE = {"copied", "already_present"}
 LOST_SOURCE = {"source_missing", "source_changed"}
 OUTCOMES = {*DONE, *LOST_SOURCE, "conflict", "failed"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-FEWEST_TRIES = 6  # of a row that is given up: no fault of ours lasts for one object
+FEWEST_TRIES = 6  # of a row that failed, for no fault of ours is lasting
 READERS = 8
 
 
@@ -40,9 +40,9 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the manifest: what its source held, what may become of it, the version planted at its destination.
+    """A row of the manifest: its source's SHA-256, the outcomes allowed, and the version planted at its destination.
 
-    `fate` is what somebody does to it in the course of the runs.
+    `fate` is what happens to it during the runs.
     """
 
     row: ManifestRow
@@ -54,7 +54,7 @@ class Case:
 
 @dataclass
 class Clinic:
-    """Buckets with versioning, the manifest's cases, and the dump's versions, which nobody may change."""
+    """Versioned buckets, the cases of the manifest, and the versions in the dump, which nobody may change."""
 
     client: Any
     buckets: list[str]
@@ -65,11 +65,11 @@ class Clinic:
     originals: dict[str, set[Version]] = field(default_factory=dict)
 
     def take_originals(self) -> None:
-        """Note the dump's versions as they are now."""
+        """Note the versions that are in the dump now."""
         self.originals = {bucket: self.originals_now(bucket) for bucket in self.buckets}
 
     def originals_now(self, bucket: str) -> set[Version]:
-        """The versions of everything in the dump."""
+        """The versions of every object in the dump."""
         return set(versions(self.client, bucket, self.dump))
 
 
@@ -88,29 +88,29 @@ def versions(client: Any, bucket: str, prefix: str = "") -> Iterator[Version]:
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """The results' lines, read strictly, and what is wrong with them."""
+    """The lines of the results, parsed strictly, and what is wrong with them."""
     if not path.exists():
         return [], []
     content = path.read_bytes()
     if not content.endswith(b"\n"):
-        return [], ["the results end in a line that is cut off"]
+        return [], ["the results end in a torn line"]
     try:
         header, *rows = csv.reader(content.decode().splitlines(keepends=True), strict=True)
     except (csv.Error, UnicodeDecodeError) as error:
         return [], [f"the results cannot be read: {error}"]
     if tuple(header) != SEED_COLUMNS["copy_results"] or any(len(row) != len(header) for row in rows):
-        return [], ["the results have a line that is not whole"]
+        return [], ["the results have an incomplete line"]
     return [dict(zip(header, row, strict=True)) for row in rows], []
 
 
 def lost_lines(before: bytes, after: bytes) -> list[str]:
-    """What is wrong with a results file that held `before`, up to a last line without its end, some time ago."""
+    """What is wrong with a results file that once held `before`; a torn last line of it may be gone."""
     whole = before[: before.rfind(b"\n") + 1]
     return [] if after.startswith(whole) else ["lines of the results are lost or changed"]
 
 
 def violations(clinic: Clinic, results: list[Path]) -> list[str]:
-    """Everything that is not as it must be now that a run without faults has ended; the newest results file last."""
+    """Everything that is wrong after a run without faults; the newest results file is the last."""
     found = []
     files = []
     for path in results:
@@ -122,12 +122,12 @@ def violations(clinic: Clinic, results: list[Path]) -> list[str]:
     for lines in files:
         found += wrong_lines(clinic, lines, held)
     copied = Counter(line["image_id"] for lines in files for line in lines if line["outcome"] == "copied")
-    found += [f"{image_id} is said to be copied {count} times" for image_id, count in copied.items() if count > 1]
+    found += [f"{image_id} is reported as copied {count} times" for image_id, count in copied.items() if count > 1]
     return [*found, *wrong_ends(clinic, files[-1], held)]
 
 
 def wrong_originals(clinic: Clinic) -> Iterator[str]:
-    """Originals that are not as they were."""
+    """Originals that have changed."""
     for bucket in clinic.buckets:
         now = clinic.originals_now(bucket)
         if missing := clinic.originals[bucket] - now:
@@ -137,7 +137,7 @@ def wrong_originals(clinic: Clinic) -> Iterator[str]:
 
 
 def wrong_objects(clinic: Clinic) -> Iterator[str]:
-    """Objects that nobody asked for, that were overwritten, or deleted."""
+    """Objects that no row asks for, or that were overwritten or deleted."""
     cases = {(case.row.destination_bucket, case.row.destination_key): case for case in clinic.cases}
     for bucket in clinic.buckets:
         by_key: dict[str, list[Version]] = {}
@@ -148,18 +148,18 @@ def wrong_objects(clinic: Clinic) -> Iterator[str]:
             case = cases.pop((bucket, key), None)
             name = case.row.image_id if case else "the canary" if key == CANARY_KEY else ""
             if not name:
-                yield "an object is there that nobody asked for"
+                yield "there is an object that no row asks for"
             elif len(found) > 1:
                 yield f"{name} was written {len(found)} times"
             elif not found[0].etag:
                 yield f"{name} was deleted"
             elif case and case.planted not in ("", found[0].version):
-                yield f"{name} was there and is another version now"
+                yield f"{name} existed and has another version now"
             elif not case and body_of(clinic, bucket, key) != CANARY:
                 yield "the canary holds something else"
     for case in cases.values():
         if case.planted:
-            yield f"{case.row.image_id} was there and is gone"
+            yield f"{case.row.image_id} existed and is gone"
 
 
 def body_of(clinic: Clinic, bucket: str, key: str) -> bytes:
@@ -168,7 +168,7 @@ def body_of(clinic: Clinic, bucket: str, key: str) -> bytes:
 
 
 class Held(NamedTuple):
-    """What a destination holds: nothing (no etag), or these bytes; `kept` if metadata and type are the source's."""
+    """What a destination holds: nothing (no etag) or an object; `kept`: its metadata and type are the source's."""
 
     etag: str = ""
     sha256: str = ""
@@ -177,7 +177,7 @@ class Held(NamedTuple):
 
 
 def destinations(clinic: Clinic) -> dict[str, Held]:
-    """What each row's destination holds, by image id; all of it is read."""
+    """What each row's destination holds, by image id; every object is read."""
     with ThreadPoolExecutor(READERS) as pool:
         return dict(
             zip(
@@ -201,42 +201,42 @@ def held_at_destination(clinic: Clinic, case: Case) -> Held:
 
 
 def wrong_lines(clinic: Clinic, lines: list[dict[str, str]], held: dict[str, Held]) -> Iterator[str]:
-    """Lines that are not true: destinations never change once they are there, so that old ones must be true as well."""
+    """Lines that are false. As no copy ever changes, old lines must still be true as well."""
     cases = {case.row.image_id: case for case in clinic.cases}
     for line in lines:
         case = cases.get(line["image_id"])
         if case is None:
-            yield "a line of the results is about no row of the manifest"
+            yield "a line of the results belongs to no row of the manifest"
             continue
         said = {name: line[name] for name in case.row._fields if name in line}
         asked = {name: str(value) for name, value in case.row._asdict().items() if name in line}
         if said != asked or line["size"] != str(case.row.source_size) or not TIME.fullmatch(line["recorded_at"]):
-            yield f"a line about {case.row.image_id} is not about its row"
+            yield f"a line about {case.row.image_id} differs from its row"
         if reason := untrue(line, case, held[case.row.image_id]):
-            yield f"{case.row.image_id} is said to be {line['outcome']}, but {reason}"
+            yield f"{case.row.image_id} is reported as {line['outcome']}, but {reason}"
 
 
 def untrue(line: dict[str, str], case: Case, held: Held) -> str:
-    """Why a line is not true; empty if it is."""
+    """Why a line is false; empty if it is true."""
     outcome = line["outcome"]
     same = held.sha256 == case.sha256
     if outcome not in OUTCOMES:
-        return "there is no such outcome"
+        return "that is not an outcome"
     if outcome in DONE and not same:
         return "its destination holds something else" if held.etag else "nothing is at its destination"
     if outcome in DONE and line["destination_etag"] != held.etag:
         return "with another etag than the store's"
     if outcome == "copied" and case.planted:
-        return "it was there before"
+        return "it existed before"
     if outcome == "conflict" and (same or not held.etag):
         return "nothing else is at its destination"
     if outcome == "failed":
-        return "" if int(line["attempts"]) >= FEWEST_TRIES and line["error"] else "it was given up too early"
-    return "" if outcome in case.allowed else "that cannot be"
+        return "" if int(line["attempts"]) >= FEWEST_TRIES and line["error"] else "it was retried too little"
+    return "" if outcome in case.allowed else "that outcome is impossible"
 
 
 def wrong_ends(clinic: Clinic, lines: list[dict[str, str]], held: dict[str, Held]) -> Iterator[str]:
-    """Rows that are not where they must be in the end."""
+    """Rows whose final state is wrong."""
     newest = {line["image_id"]: line["outcome"] for line in lines}
     for case in clinic.cases:
         image_id = case.row.image_id

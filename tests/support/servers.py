@@ -1,4 +1,4 @@
-"""Real servers, as tests see them."""
+"""The real S3 server, as tests use it."""
 
 import uuid
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class S3:
     environment: dict[str, str]
 
     def new_bucket(self) -> str:
-        """The name of one more empty bucket."""
+        """Create another empty bucket; returns its name."""
         bucket = f"clinic-{uuid.uuid4()}"
         self.client.create_bucket(Bucket=bucket)
         return bucket

@@ -14,7 +14,7 @@ from linkage.copying.run import run_rows
 from linkage.copying.tables import Tables, private_tables
 from linkage.progress import progress
 from linkage.s3.clients import retrying_client, single_try_client
-from linkage.s3.endpoints import find_places
+from linkage.s3.endpoints import find_endpoints
 
 VERIFIED = "verified"
 FINDINGS = {name: name for name in (VERIFIED, "missing", "different", "undecided", "failed")}
@@ -63,7 +63,7 @@ def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
     rows = count_rows(tables)
     if not rows:
         return Audit(Tally(done=(VERIFIED,)), "", 0)
-    find_places(find_buckets(tables))
+    find_endpoints(find_buckets(tables))
     lister = retrying_client()
     plan = make_plan(tables, lister, partial(etags_tell, lister, canary_keys(tables)), rows, list_sources=False)
     store = Store(single_try_client(workers), plan.etags_tell)

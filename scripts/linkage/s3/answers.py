@@ -1,4 +1,4 @@
-"""What an engine answers to one request, and the function by which a request is sent."""
+"""What an engine reports about one request, and the function by which a request is sent."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,11 +26,12 @@ CUSTOMER_KEYS = {"aws:kms", "aws:kms:dsse"}
 
 
 class Answer(NamedTuple):
-    """What came of one request.
+    """The result of one request.
 
-    `status` is HTTP's, 0 where nothing (whole) was answered; `code` is S3's own
-    word for what went wrong, or the engine's, and empty where nothing did;
-    `etag` is the copy's, without quote marks.
+    `status` is the HTTP status; 0 if no complete answer arrived, and 400 if the
+    request could not be made. `code` is S3's error code, or else the name of
+    the engine's error, and empty after a success. `etag` is the copy's, without
+    quote marks. `encrypted`: see `is_encrypted`.
     """
 
     status: int
@@ -40,11 +41,12 @@ class Answer(NamedTuple):
 
 
 Parameters = dict[str, Any]
-Send = Callable[[Parameters, int, Callable[[Answer], None]], None]
+Done = Callable[[Answer], None]
+Send = Callable[[Parameters, int, Done], None]  # described at `linkage.s3.engines.open_engine`
 
 
 def ask(question: Callable[[], Any]) -> Any:
-    """What boto3 gives, or else an Answer that says what went wrong."""
+    """Call a function that uses boto3; returns what it returns, or an Answer in place of any exception."""
     try:
         return question()
     except ClientError as error:
@@ -54,10 +56,10 @@ def ask(question: Callable[[], Any]) -> Any:
         return Answer(403, type(error).__name__)
     except TRANSIENT_ERRORS as error:
         return Answer(0, type(error).__name__)
-    except Exception as error:  # whatever else a row brings about must not end the run
+    except Exception as error:  # no error that one row causes may end the run
         return Answer(400, type(error).__name__)
 
 
 def is_encrypted(found: dict[str, Any]) -> bool:
-    """Whether S3 says that the object is encrypted in a way that takes its etag's meaning."""
+    """Whether S3's answer says that the object is encrypted with KMS or a customer's key: its etag is not an MD5."""
     return found.get("ServerSideEncryption") in CUSTOMER_KEYS or "SSECustomerAlgorithm" in found

@@ -1,12 +1,22 @@
-"""Copies sent by the AWS Common Runtime (CRT), Amazon's S3 client in C."""
+"""Copies sent by the AWS Common Runtime (CRT), Amazon's S3 client in C.
 
-import ctypes
+A copy takes about 0.29 ms of processor time in the whole run. 0.06 ms of it
+goes to the thread state that Python makes and removes for each of the CRT's
+four callbacks. Keeping that state with a `PyGILState_Ensure` without its
+release saves that, but is undefined from Python 3.14 on. These saved nothing:
+no `on_headers`, an event-loop group of one thread, no garbage collection; a body
+received through a file cost 0.03 ms more.
+"""
+
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -17,6 +27,7 @@ from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.io import ClientTlsContext, TlsConnectionOptions, TlsContextOptions
 from awscrt.s3 import (
     S3Client,
+    S3Request,
     S3RequestTlsMode,
     S3RequestType,
     S3ResponseError,
@@ -28,104 +39,162 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from linkage.errors import UnusableInput
-from linkage.s3.answers import CUSTOMER_KEYS, Answer, Parameters, Send, ask
+from linkage.s3.answers import CUSTOMER_KEYS, Answer, Done, Parameters, Send, ask
 from linkage.s3.clients import aws_core, aws_session
-from linkage.s3.endpoints import Place
+from linkage.s3.endpoints import Endpoint
 
-TIMEOUT = 60  # seconds that S3 may take for an answer …
-BYTES_PER_SECOND = 10_000_000  # … and more for the bytes it has to copy
+TIMEOUT = 60  # seconds that S3 may take to answer …
+BYTES_PER_SECOND = 10_000_000  # … plus the time to copy the source's bytes at this rate
 GBPS_PER_CONNECTION = 0.5  # above the CRT's own figure, so that it opens as many connections as there are requests
-BETWEEN_LOOKS = 0.25  # seconds from one look at requests in flight and credentials to the next
+CHECK_INTERVAL = 0.25  # seconds between two checks of requests in flight and credentials
 CONNECT_TIMEOUT = 10  # seconds
-CRT_ANSWERS = {  # of these the CRT keeps the meaning alone
+# Seconds after which a thread that waits for the GIL gets it. With Python's own 5 ms all the CRT's connections wait for
+# the main thread: 3,640 copies/s in place of 4,240 (30 ms latency, 2 cores).
+SWITCH_INTERVAL = 0.0005
+CRT_ANSWERS = {  # errors for which the CRT keeps neither S3's status nor its code
     "AWS_ERROR_S3_SLOW_DOWN": (503, "SlowDown"),
     "AWS_ERROR_S3_INTERNAL_ERROR": (500, "InternalError"),
     "AWS_ERROR_S3_REQUEST_TIMEOUT": (400, "RequestTimeout"),
     "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": (403, "RequestTimeTooSkewed"),
     "AWS_ERROR_S3_CANCELED": (0, "Timeout"),
 }
-# The etag in the answer to a copy; an XML parser takes a tenth of all the time for it.
+# The etag in the answer to a copy. An XML parser would take a tenth of the whole time of a copy for it.
 COPIED = re.compile(
     rb"""<ETag>(?:"|&quot;|&#34;)?([^<>&"]+)(?:"|&quot;|&#34;)?</ETag>.*</CopyObjectResult>""", re.DOTALL
 )
 ENCRYPTION = "x-amz-server-side-encryption"
 
 
-@contextmanager
-def crt_engine(client: Any, places: dict[str, Place], workers: int) -> Iterator[Send]:
-    """The AWS CRT's S3 client, one for each bucket; `workers` connections at most.
+class Received:
+    """Headers and body of an answer, as the CRT brings them."""
 
-    Headers have the names that boto3's own description of S3 gives them. A
-    thread renews the credentials, and cancels requests that take too long: the
-    CRT waits for ever.
+    __slots__ = ("body", "headers")
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[str, str]] = []
+        self.body = b""
+
+    def take_headers(self, status_code: int, headers: list[tuple[str, str]]) -> None:
+        self.headers = headers
+
+    def take_body(self, chunk: bytes, offset: int) -> None:
+        self.body += chunk
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A request in flight and its deadline in monotonic seconds.
+
+    No callback may refer to it: a request that its own callbacks refer to is never freed.
     """
-    members = client.meta.service_model.operation_model("CopyObject").input_shape.members
-    headers = {
-        name: shape.serialization["name"]
-        for name, shape in members.items()
-        if shape.serialization.get("location") == "header"
-    }
-    signing_config = signing_configs()
-    clients = {bucket: crt_client(place, workers) for bucket, place in places.items()}
-    keep_thread_state = thread_state_keeper()
-    regions = {place.region for place in places.values()}
-    signings: dict[str, AwsSigningConfig | Answer] = {}
-    pending: dict[int, list[Any]] = {}
-    ended = threading.Event()
 
-    def send(parameters: Parameters, size: int, done: Callable[[Answer], None]) -> None:
-        found = Found(keep_thread_state)
+    deadline: float
+    request: S3Request | None = None
+
+
+@contextmanager
+def crt_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> Iterator[Send]:
+    """The engine on the CRT, with one S3 client per bucket; see `linkage.s3.engines.open_engine`.
+
+    Headers are named after boto3's description of S3, which `client` has. A
+    thread renews the credentials and cancels requests that take too long, for
+    the CRT itself waits for ever.
+    """
+    names = header_names(client)
+    clients = {bucket: crt_client(endpoint, workers) for bucket, endpoint in endpoints.items()}
+    signing_config = signing_configs()
+    signings: dict[str, AwsSigningConfig | Answer] = {}
+    in_flight: dict[int, InFlight] = {}
+    numbers = count()
+    closed = threading.Event()
+
+    def send(parameters: Parameters, size: int, done: Done) -> None:
+        number = next(numbers)
+        entry = in_flight[number] = InFlight(time.monotonic() + TIMEOUT + size / BYTES_PER_SECOND)
+        received = Received()
+
+        def settle(answer: Answer) -> None:
+            if in_flight.pop(number, None):
+                done(answer)
 
         def finish(error: Exception | None, **_: Any) -> None:
-            pending.pop(id(found), None)
-            done(crt_answer(found, error))
+            settle(ask(partial(crt_answer, received, error)))
 
-        bucket = parameters["Bucket"]
-        signing = signings[places[bucket].region]
-        if isinstance(signing, Answer):
-            done(signing)
-            return
-        entry = pending[id(found)] = [time.monotonic() + TIMEOUT + size / BYTES_PER_SECOND, None]
-        entry[1] = clients[bucket].make_request(
-            type=S3RequestType.DEFAULT,
-            operation_name="CopyObject",
-            request=crt_request(places[bucket], headers, parameters),
-            signing_config=signing,
-            on_headers=found.take_headers,
-            on_body=found.take_body,
-            on_done=finish,
-        )
+        try:
+            if closed.is_set():
+                raise RuntimeError("the engine is closed")
+            bucket = parameters["Bucket"]
+            signing = signings[endpoints[bucket].region]
+            if isinstance(signing, Answer):
+                settle(signing)
+                return
+            entry.request = clients[bucket].make_request(
+                type=S3RequestType.DEFAULT,
+                operation_name="CopyObject",
+                request=crt_request(endpoints[bucket], names, parameters),
+                signing_config=signing,
+                on_headers=received.take_headers,
+                on_body=received.take_body,
+                on_done=finish,
+            )
+        except Exception as error:  # no error that one row causes may end the run, nor leave it waiting
+            finish(error)
 
     def cancel(before: float) -> None:
-        for deadline, request in list(pending.values()):
-            if request and deadline < before:
-                request.cancel()
+        for entry in list(in_flight.values()):
+            if entry.request and entry.deadline < before:
+                entry.request.cancel()
 
     def renew() -> None:
         signings.update({region: ask(partial(signing_config, region)) for region in regions})
 
     def watch() -> None:
-        while not ended.wait(BETWEEN_LOOKS):
+        while not closed.wait(CHECK_INTERVAL):
             cancel(time.monotonic())
             renew()
 
+    regions = {endpoint.region for endpoint in endpoints.values()}
     renew()
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield send
+        with switch_interval(SWITCH_INTERVAL):
+            yield send
     finally:
-        ended.set()
+        closed.set()
         watcher.join()
         cancel(float("inf"))
-        while pending:
+        while any(entry.request for entry in list(in_flight.values())):
             time.sleep(0.01)
 
 
-def signing_configs() -> Callable[[str], AwsSigningConfig]:
-    """The function that gives a region's signing with boto3's credentials, which it renews while a run goes on.
+@contextmanager
+def switch_interval(seconds: float) -> Iterator[None]:
+    """Have Python's threads take turns after so many seconds, while the context lasts."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
-    The CRT would ask for them with each request, which costs as much as the request.
+
+def header_names(client: Any) -> dict[str, str]:
+    """The header that carries each parameter of CopyObject, from boto3's description of S3."""
+    members = client.meta.service_model.operation_model("CopyObject").input_shape.members
+    return {
+        name: shape.serialization["name"]
+        for name, shape in members.items()
+        if shape.serialization.get("location") == "header"
+    }
+
+
+def signing_configs() -> Callable[[str], AwsSigningConfig]:
+    """A function that returns the signing configuration of a region, with the credentials that boto3 has now.
+
+    boto3 renews them while a run goes on. One configuration is kept for as long
+    as its credentials last: if the CRT asked boto3 for credentials at each
+    request, that would cost as much as the request.
     """
     credentials = aws_session().get_credentials()
     made: dict[Any, AwsSigningConfig] = {}
@@ -144,17 +213,16 @@ def signing_configs() -> Callable[[str], AwsSigningConfig]:
     return signing_config
 
 
-def crt_client(place: Place, workers: int) -> S3Client:
-    """A CRT client for one bucket that never tries again by itself.
+def crt_client(endpoint: Endpoint, workers: int) -> S3Client:
+    """A CRT client for one bucket that never retries by itself.
 
-    Raises UnusableInput where only a proxy leads there, which this client does not know.
+    Raises UnusableInput if the bucket is reached through a proxy, which the CRT's S3 client does not support.
     """
-    url = f"{place.scheme}://{place.host}"
-    if get_environ_proxies(url):
-        raise UnusableInput("the crt engine knows no proxy, and one is set for S3; set NO_PROXY, or use --engine boto3")
-    secure = place.scheme == "https"
+    if get_environ_proxies(f"{endpoint.scheme}://{endpoint.host}"):
+        raise UnusableInput("the crt engine does not support the proxy set for S3; set NO_PROXY, or use --engine boto3")
+    secure = endpoint.scheme == "https"
     return S3Client(
-        region=place.region,
+        region=endpoint.region,
         tls_mode=S3RequestTlsMode.ENABLED if secure else S3RequestTlsMode.DISABLED,
         tls_connection_options=tls_options() if secure else None,
         throughput_target_gbps=workers * GBPS_PER_CONNECTION,
@@ -165,7 +233,7 @@ def crt_client(place: Place, workers: int) -> S3Client:
 
 
 def tls_options() -> TlsConnectionOptions:
-    """TLS that trusts whom boto3 trusts: `AWS_CA_BUNDLE`, or the certificates that boto3 finds."""
+    """TLS that trusts the certificates boto3 trusts: `AWS_CA_BUNDLE`, or those that boto3 finds."""
     options = TlsContextOptions()
     options.override_default_trust_store_from_path(
         ca_filepath=get_cert_path(aws_core().get_config_variable("ca_bundle") or True)
@@ -173,80 +241,44 @@ def tls_options() -> TlsConnectionOptions:
     return ClientTlsContext(options).new_connection_options()
 
 
-def crt_request(place: Place, headers: dict[str, str], parameters: Parameters) -> HttpRequest:
-    """The PUT of a CopyObject; keys are encoded as boto3 encodes them."""
+def crt_request(endpoint: Endpoint, names: dict[str, str], parameters: Parameters) -> HttpRequest:
+    """The PUT request of a CopyObject; keys are encoded as boto3 encodes them."""
     source = parameters["CopySource"]
     texts = {**parameters, "CopySource": encode(f"{source['Bucket']}/{source['Key']}")}
-    named = [(headers[name], text) for name, text in texts.items() if name in headers]
+    named = [(names[name], text) for name, text in texts.items() if name in names]
     return HttpRequest(
         "PUT",
-        f"{place.path}/{encode(parameters['Key'])}",
-        HttpHeaders([("Host", place.host), ("Content-Length", "0"), *named]),
+        f"{endpoint.path}/{encode(parameters['Key'])}",
+        HttpHeaders([("Host", endpoint.host), ("Content-Length", "0"), *named]),
     )
 
 
 def encode(key: str) -> str:
-    """A key as it stands in a URL."""
+    """A key as it is written in a URL."""
     return quote(key, safe="/~")
 
 
-def thread_state_keeper() -> Callable[[], None]:
-    """A function that keeps Python's state of the calling thread, from its first call in each thread on.
-
-    Python makes that state anew for every callback from a thread of the CRT's
-    own, and removes it afterwards: a third of the processor's time.
-    """
-    kept: set[int] = set()
-
-    def keep() -> None:
-        thread = threading.get_ident()
-        if thread not in kept:
-            kept.add(thread)
-            ctypes.pythonapi.PyGILState_Ensure()  # without its PyGILState_Release
-
-    return keep
-
-
-class Found:
-    """Headers and body of an answer, as the CRT brings them."""
-
-    __slots__ = ("body", "first", "headers")
-
-    def __init__(self, first: Callable[[], None]) -> None:
-        """`first` is called before anything is taken, in the CRT's thread."""
-        self.first = first
-        self.headers: list[tuple[str, str]] = []
-        self.body = b""
-
-    def take_headers(self, status_code: int, headers: list[tuple[str, str]]) -> None:
-        self.first()
-        self.headers = headers
-
-    def take_body(self, chunk: bytes, offset: int) -> None:
-        self.body += chunk
-
-
-def crt_answer(found: Found, error: Exception | None) -> Answer:
-    """What the CRT has brought of one CopyObject."""
+def crt_answer(received: Received, error: Exception | None) -> Answer:
+    """The Answer to a request that ended with this error, or else with the headers and body received."""
     if isinstance(error, S3ResponseError):
         return Answer(int(error.status_code), xml_text(error.body or b"", "Code") or str(error.status_code))
     if isinstance(error, AwsCrtError):
         status = 403 if error.name.startswith("AWS_AUTH_") else 0
         return Answer(*CRT_ANSWERS.get(error.name, (status, error.name)))
-    if error:
-        return Answer(0, type(error).__name__)
-    etag = COPIED.search(found.body)
+    if error:  # ours: the request could not be made
+        return Answer(400, type(error).__name__)
+    etag = COPIED.search(received.body)
     if not etag:
-        return Answer(0, xml_text(found.body, "Code") or "UnreadableAnswer")
+        return Answer(0, xml_text(received.body, "Code") or "UnreadableAnswer")
     encrypted = any(
         name.lower().startswith(ENCRYPTION) and (value in CUSTOMER_KEYS or "customer" in name.lower())
-        for name, value in found.headers
+        for name, value in received.headers
     )
     return Answer(200, "", etag[1].decode(), encrypted)
 
 
 def xml_text(body: bytes, name: str) -> str:
-    """The text of an element right under the root of S3's answer; empty where there is none, or no XML."""
+    """The text of a child of the root element of S3's answer; empty if there is none, or if it is not XML."""
     try:
         return ElementTree.fromstring(body).findtext(f"{{*}}{name}") or ""
     except ElementTree.ParseError:

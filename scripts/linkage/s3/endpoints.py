@@ -9,8 +9,8 @@ from linkage.s3.clients import s3_client
 from linkage.s3.errors import s3_errors
 
 
-class Place(NamedTuple):
-    """Where a bucket is, as boto3 has found it: `http` or `https`, host and port, the path before keys, the region."""
+class Endpoint(NamedTuple):
+    """Where a bucket is reached: `http` or `https`, host and port, the path before keys, and the region to sign for."""
 
     scheme: str
     host: str
@@ -18,21 +18,22 @@ class Place(NamedTuple):
     region: str
 
 
-def find_places(buckets: Iterable[str]) -> dict[str, Place]:
-    """Ask for every bucket (HeadBucket), and see where boto3 has asked.
+def find_endpoints(buckets: Iterable[str]) -> dict[str, Endpoint]:
+    """Send a HeadBucket to every bucket, and return the endpoint that boto3 has used for each.
 
-    Raises UnusableInput unless these credentials reach every bucket, within seconds.
+    Raises UnusableInput, within seconds, if these credentials do not reach every bucket.
     """
-    places = {}
-    asked: list[Any] = []
+    endpoints = {}
+    requests: list[Any] = []
     for bucket in sorted(buckets):
         with s3_errors(bucket):
             client = s3_client(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 3})
-            client.meta.events.register("before-send.s3.HeadBucket", lambda request, **_: asked.append(request))
+            client.meta.events.register("before-send.s3.HeadBucket", lambda request, **_: requests.append(request))
             client.head_bucket(Bucket=bucket)
-        url = urlsplit(asked[-1].url)
-        places[bucket] = Place(url.scheme, url.netloc, url.path.rstrip("/"), signing_region(asked[-1], client))
-    return places
+        url = urlsplit(requests[-1].url)
+        region = signing_region(requests[-1], client)
+        endpoints[bucket] = Endpoint(url.scheme, url.netloc, url.path.rstrip("/"), region)
+    return endpoints
 
 
 def signing_region(request: Any, client: Any) -> str:

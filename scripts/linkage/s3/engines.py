@@ -1,4 +1,4 @@
-"""The ways to send a CopyObject, behind one function."""
+"""The ways to send a CopyObject request, behind one function."""
 
 import resource
 from collections.abc import Iterator
@@ -8,28 +8,32 @@ from typing import Any
 from linkage.s3.answers import Send
 from linkage.s3.copy_boto3 import boto3_engine
 from linkage.s3.copy_crt import crt_engine
-from linkage.s3.endpoints import Place
+from linkage.s3.endpoints import Endpoint
 
-OTHER_FILES = 128  # that a run has open beside its connections for copies
+OTHER_FILES = 128  # that a run has open besides its connections for copies
 
 
 @contextmanager
-def open_engine(name: str, client: Any, places: dict[str, Place], workers: int) -> Iterator[Send]:
-    """The function that sends one CopyObject: `send(parameters, size, done)`.
+def open_engine(name: str, client: Any, endpoints: dict[str, Endpoint], workers: int) -> Iterator[Send]:
+    """Open the engine `crt` or `boto3`; yields the function that sends one CopyObject, `send(parameters, size, done)`.
 
-    `parameters` are boto3's for `copy_object`, `size` is the source's in bytes,
-    and `done` is called with the Answer, from another thread. It never raises
-    for what S3 answers, and never tries again.
+    `parameters` are those of boto3's `copy_object`, and `size` is the source's in
+    bytes. `send` returns at once, never raises, and never retries. It calls
+    `done(answer)` exactly once: in a thread of the engine's, or before it returns
+    if the request cannot be made. `done` must be quick and must not raise.
+
+    At most `workers` requests are in flight; others wait their turn. On leaving
+    the context every request sent has been answered, and later ones are refused.
     """
     allow_open_files(workers + OTHER_FILES)
     engine = {"crt": crt_engine, "boto3": boto3_engine}[name]
-    with engine(client, places, workers) as send:
+    with engine(client, endpoints, workers) as send:
         yield send
 
 
-def allow_open_files(most: int) -> None:
-    """Have this process open so many files and connections, as far as the system lets it: some begin with 256."""
+def allow_open_files(wanted: int) -> None:
+    """Raise this process's limit of open files to `wanted`, as far as the system allows: some start with 256."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
