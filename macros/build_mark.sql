@@ -4,7 +4,7 @@
    write_manifest.py look for it (scripts/linkage/warehouse/mark.py). #}
 
 {# Set the mark, or remove it where `mark` is none, if the mart exists. A DuckDB
-   file may also have the marts of an earlier build in another schema: there, the
+   file may also have the marts of an earlier build in another schema: there the
    mark is removed in any case, because what is published is what is marked. #}
 {% macro mark_build(mark) %}
     {% set mart = graph.nodes['model.image_linkage.build_settings'] %}

@@ -24,10 +24,19 @@ from sandbox.s3_server import client, s3_server
 from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
 
+# Fixtures that start a server, or dbt.
+SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, so that no worker is left alone with one at the end."""
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Begin with the longest tests, so that no worker is left alone with one at the end; mark the slow ones.
+
+    Slow is what needs a server, or dbt. `make check` leaves it out.
+    """
     items.sort(key=lambda item: item.path.name != "test_random_folders.py")
+    for item in items:
+        if not SLOW.isdisjoint(item.fixturenames):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 
 from sandbox import s3_server as servers
 
+pytestmark = pytest.mark.slow
+
 
 def processes(folder: Path) -> list[str]:
     """The ids of the processes with this folder on their command line."""

@@ -1,6 +1,6 @@
 {# What a table promises about its columns, in one scan of it, and one more for
-   each column that is unique: dbt's own tests scan it once for each promise. For
-   each broken promise, one row says which and how often. #}
+   each column that is unique: dbt's own tests scan it once per promise. Each
+   broken promise gives one row that says which and how often. #}
 {% test keeps_promises(model, not_null=[], unique=[], accepted_values={}) %}
 {{ config(meta={'sentence': true}) }}
 
