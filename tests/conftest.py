@@ -70,8 +70,12 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, arguments)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            run_script(main)
+        umask = os.umask(0o022)  # a script may change it, and a new process begins with the shell's
+        try:
+            with pytest.raises(SystemExit) as end:
+                run_script(main)
+        finally:
+            os.umask(umask)
         return subprocess.CompletedProcess(sys.argv, end.value.code, *capsys.readouterr())
 
     return run
