@@ -186,7 +186,7 @@ def tamperings(clinic, path: Path):
     yield partial(put, Bucket=copies, Key=CANARY_KEY, Body=b"!"), "the canary was written 2 times"
     yield partial(edit, next(rows), outcome="conflict"), "nothing else is at its destination"
     yield partial(edit, next(rows), outcome="failed", error="SlowDown"), "retried too little"
-    yield partial(edit, next(rows), destination_etag="0" * 32), "with another etag"
+    yield partial(edit, next(rows), destination_etag="0" * 32), "with another ETag"
     yield partial(edit, next(rows), source_key="another"), "differs from its row"
     yield partial(edit, gone_row, outcome="source_changed"), "that outcome is impossible"
     yield partial(omit, row := next(rows)), f"{row.image_id} has no outcome"

@@ -1,4 +1,4 @@
-"""The suite of conformity: both engines send the same requests to where boto3 goes, and give the same Answers."""
+"""The conformity suite: both engines send the same requests to where boto3 goes, and give the same Answers."""
 
 import gc
 import ipaddress
@@ -138,7 +138,7 @@ def test_the_crt_sends_no_other_headers_than_those_of_a_signed_copy(s3, proxy, s
 
 
 @pytest.mark.parametrize("etag", ["line\nfeed", "a\r\nX-Amz-Acl: public-read"])
-def test_an_etag_that_no_header_can_hold_is_one_requests_failure(s3, proxy, settings, engine, etag):
+def test_an_etag_that_no_header_can_hold_fails_its_own_request_only(s3, proxy, settings, engine, etag):
     unfit, fit = exchange(engine, parameters(s3, "1.jpg", etag=etag) + parameters(s3, "2.jpg"))
     assert (unfit.status in (200, 401, 403), fit) == (False, COPIED)
     assert not [request for request in proxy.seen if "x-amz-acl" in request.headers]

@@ -43,7 +43,7 @@ def run_copier(
     control: str = "",
     timeout: float = 240,
 ) -> CompletedProcess[str]:
-    """Run the copier; `begin` is called with its process id before it does anything. A `control` pauses shortly.
+    """Run the copier; `begin` is called with its process id before it does anything. A `control` pauses only briefly.
 
     A run that takes longer than `timeout` seconds is killed, and its exit code is `None`.
     """

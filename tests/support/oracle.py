@@ -1,4 +1,4 @@
-"""A second reading of the rules (docs/specification.md) in plain Python.
+"""A second implementation of the rules (docs/specification.md) in plain Python.
 
 Written from the specification alone, as literally as possible, and sharing nothing
 with the models: what both agree on is likely what the specification says.

@@ -26,7 +26,7 @@ from sandbox.settings import DEFAULT_VARS, DUMP
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 # Dates as month, day, year: 20 of them, so that day and month cannot be swapped.
 DATES = [f"{month}/{month + 12}/{year}" for year in (2016, 2017) for month in range(1, 11)]
-# What nexus_patients.csv may hold that cannot be read, and what is said about it, on either engine.
+# Contents of nexus_patients.csv that cannot be read, and the message about each, on either engine.
 MALFORMED = [
     ("patient_id,filemaker_id\nn-1,SECRET\nn-2\n", "line 3 has 1 fields, not 2"),
     ('patient_id,filemaker_id\nn-1,"a\nb"\nn-2,SECRET,3,4\n', "line 4 has more than 2 fields"),
