@@ -1,4 +1,4 @@
-"""Before the first copy, a store that would overwrite is refused, and so are credentials that lack a permission."""
+"""Before the first copy, a store that would overwrite is refused, and so are missing permissions."""
 
 import time
 from collections.abc import Iterator
@@ -167,7 +167,7 @@ def test_a_dry_run_does_not_test_the_store(s3, proxy, copy_here):
     assert not objects(s3, "patients/")
 
 
-# --- permissions ----------------------------------------------------------------------------------------------------------
+# --- permissions -----------------------------------------------------------------------------------------------------
 
 NEEDED = {
     "HeadBucket": lambda request: request.kind == BUCKET,

@@ -191,7 +191,7 @@ def test_the_newest_line_about_a_destination_counts(s3, proxy, copy_here):
     assert not proxy.counted()
 
 
-# --- listings that are incomplete, or that differ from the manifest ---------------------------------------------------
+# --- listings that are incomplete, or that differ from the manifest --------------------------------------------------
 
 
 def test_sources_that_are_listed_differently_from_the_manifest_are_not_copied(s3, proxy, copy_here):

@@ -139,7 +139,7 @@ def none_last(*values):
 
 
 def comparable(rows):
-    """`rows` of a mart in one fixed order, whatever is None in them."""
+    """`rows` of a mart in one fixed order, even where values are None."""
     return sorted(rows, key=lambda row: none_last(*row))
 
 
@@ -367,7 +367,7 @@ def expected_marts(folder: Path, settings: dict) -> dict[str, list[tuple]]:
             return "empty_object"
         return None
 
-    # Every row's outcome, and what is known of it.
+    # Every row's outcome, and what is known about it.
     for row in export:
         row.update(image_id=image_id_of(row["filemaker_id"], row["recid"]), patient_id=None, batch_id=None)
         row.update(object=None, s3_key=None, outcome="skipped", reason=None)

@@ -44,7 +44,7 @@ DBT = Path(sys.executable).with_name("dbt")
 
 
 def given(variables: dict) -> list[str]:
-    """dbt's arguments for these vars and the documented defaults of the others, whatever dbt_project.yml says."""
+    """dbt's arguments for these vars and the documented defaults of the others, regardless of dbt_project.yml."""
     return ["--vars", json.dumps(DEFAULT_VARS | variables)]
 
 

@@ -179,7 +179,7 @@ def make_settings(below):
     if once_in(below, 3):
         settings["destination_bucket"] = pick(below, ("clinic-dump", "nexus-media"))
     if settings["source_prefix"] == "":
-        # Else every destination lies under the source prefix.
+        # Otherwise every destination is under the source prefix.
         settings["destination_bucket"] = "nexus-media"
     if once_in(below, 3):
         settings["batch_name_suffix"] = pick(below, ("", ' (o\'ld "FM", 100%)', "足"))

@@ -112,7 +112,7 @@ def outcome_without_copy(store: Store, row: ManifestRow) -> Outcome | None:
 def same_bytes(store: Store, row: ManifestRow, destination: dict[str, Any]) -> bool:
     """Whether the destination holds the manifest's bytes: equal in size, and by full checksums, ETags or SHA-256.
 
-    Raises SourceDiffers if only the source could tell, and it is gone or has changed.
+    Raises SourceDiffers if only the source could prove it, and it is gone or has changed.
     """
     if destination["ContentLength"] != row.source_size:
         return False

@@ -37,7 +37,7 @@ def nexus_connection(snapshot: bool = False) -> Iterator[psycopg.Connection]:
             if snapshot:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
-            # Dates and times are read and written as text: the same for every role, whatever its settings.
+            # Dates and times are read and written as text: the same for every role, regardless of its settings.
             connection.execute("set local timezone to 'UTC'")
             connection.execute("set local datestyle to 'ISO, YMD'")
             connection.execute("set local application_name to 'image-linkage'")
