@@ -151,7 +151,7 @@ def other_run(path):
     return run
 
 
-def test_the_next_run_removes_what_a_killed_one_left_and_no_other_file(paths):
+def test_the_next_run_removes_the_files_of_a_killed_one_and_no_others(paths):
     path, other, _ = paths
     others = {".a.12345678.old", ".a.csv.swp", ".a.part", ".b.12345678.part"}
     for name in others:

@@ -147,7 +147,7 @@ def find_malformed_line(path: Path, arguments: str, width: int) -> str:
 
 
 def find_other_line_end(contents: mmap.mmap) -> int:
-    """The position of the first line end outside quotes that differs from the first line's; 0 without one.
+    """The position of the first line end outside quotation marks that differs from the first line's; 0 without one.
 
     These are what DuckDB does not find a line for.
     """

@@ -133,7 +133,7 @@ def test_copies_in_the_results_are_audited_although_the_manifest_does_not_have_t
     assert second.image_id in run.stdout
 
 
-def test_the_newest_line_of_the_results_is_what_is_audited(s3, proxy, copy_here):
+def test_the_newest_line_of_the_results_is_audited(s3, proxy, copy_here):
     """A destination whose last outcome is a conflict is not our copy, whatever earlier lines say."""
     first, second = pictures(s3, 2)
     copy_here(proxy, [first, second])

@@ -149,7 +149,7 @@ def test_a_manifest_with_bom_crlf_and_columns_in_another_order_is_read(s3, tmp_p
 # --- what must never happen ------------------------------------------------------------------------------------------
 
 
-def test_what_exists_is_left_alone_and_a_source_that_differs_from_the_manifest_is_not_copied(s3, tmp_path, copy):
+def test_an_existing_object_is_left_alone_and_a_source_that_differs_from_the_manifest_is_not_copied(s3, tmp_path, copy):
     rows = hindered(s3)
     before = objects(s3)
     run = copy(write_manifest(tmp_path, list(rows.values())), "--workers", 1)
@@ -329,7 +329,7 @@ def test_a_results_file_that_another_run_has_just_made_is_not_replaced(tmp_path,
     assert len(list(tmp_path.iterdir())) == len(SEED_COLUMNS)
 
 
-def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_continue(s3, tmp_path, engine, copy):
+def test_ctrl_c_finishes_requests_in_flight_and_says_how_to_continue(s3, tmp_path, engine, copy):
     rows = pictures(s3, 250)
     manifest = write_manifest(tmp_path, rows)
     with answering_proxy(s3.environment) as proxy:  # which makes it slow enough

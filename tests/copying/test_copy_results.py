@@ -117,7 +117,7 @@ def test_a_torn_header_is_written_again(tmp_path):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_what_a_power_cut_left_of_a_batch_is_set_aside(tmp_path):
+def test_the_part_of_a_batch_that_a_power_cut_left_is_set_aside(tmp_path):
     file = tmp_path / "results.csv"
     whole = HEADER + lines_of(result(1))
     file.write_bytes(whole + bytes(4096))
@@ -204,7 +204,7 @@ def test_a_full_temporary_folder_gives_one_sentence(s3, tmp_path):
     assert not objects(s3, "patients/")
 
 
-def test_what_a_killed_run_left_in_the_temporary_folder_is_removed(tmp_path, monkeypatch):
+def test_leftovers_of_a_killed_run_in_the_temporary_folder_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(tables.tempfile, "tempdir", str(tmp_path))
     abandoned, in_use, of_others = (tmp_path / name for name in ("image-linkage-1", "image-linkage-2", "another-3"))
     for folder in (abandoned, in_use, of_others):
@@ -217,7 +217,7 @@ def test_what_a_killed_run_left_in_the_temporary_folder_is_removed(tmp_path, mon
     assert set(tmp_path.iterdir()) == {in_use, of_others}
 
 
-def test_what_is_not_on_disk_is_neither_counted_nor_logged(s3, tmp_path, run_here, monkeypatch):
+def test_outcomes_that_are_not_on_disk_are_neither_counted_nor_logged(s3, tmp_path, run_here, monkeypatch):
     file = tmp_path / "results.csv"
     file.write_bytes(HEADER)
 

@@ -125,7 +125,7 @@ def test_both_engines_send_the_same_requests(s3, proxy, settings):
     ) in sent["crt"]
 
 
-def test_the_crt_sends_no_other_headers_than_those_of_a_signed_copy(s3, proxy, settings):
+def test_the_crt_sends_only_the_headers_of_a_signed_copy(s3, proxy, settings):
     exchange("crt", parameters(s3, "1.jpg"))
     assert set(proxy.seen[-1].headers) <= {
         "host", "content-length", "user-agent", "authorization", "x-amz-date", "x-amz-content-sha256",
@@ -461,7 +461,7 @@ def test_no_more_requests_are_in_flight_than_workers(s3, proxy, settings, engine
     assert proxy.most == 3
 
 
-def test_the_crts_requests_are_freed_when_they_have_ended(s3, settings):
+def test_the_crts_requests_are_freed_when_they_end(s3, settings):
     """They would be some kilobytes each, and the garbage collector cannot see into the CRT."""
 
     def requests() -> int:

@@ -417,7 +417,7 @@ def test_the_page_about_reasons_says_what_the_reference_seed_says():
     assert written == [row[1:] for row in listed]
 
 
-def test_no_free_text_of_a_record_is_in_what_dbt_says_or_keeps_as_text(project):
+def test_no_free_text_of_a_record_is_in_the_output_or_text_files_of_dbt(project):
     """Every unreadable cell gets its reason; its value stays in the database file."""
     marker = "SECRETNAME"
     values = dict.fromkeys(SEED_COLUMNS["filemaker_images_metadata"], f'{marker}\n,"')

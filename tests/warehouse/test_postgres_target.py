@@ -102,7 +102,7 @@ def check_equal(dbt: InProcess, duckdb: InProcess, write) -> None:
     assert records_of(dbt.project.manifest) == records_of(duckdb.project.manifest)
 
 
-def test_the_sample_gives_on_postgres_what_it_gives_on_duckdb(dbt, duckdb, write):
+def test_the_sample_gives_the_same_marts_on_postgres_as_on_duckdb(dbt, duckdb, write):
     shutil.copytree(SAMPLE_FOLDER, dbt.project.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
     check_equal(dbt, duckdb, write)
 

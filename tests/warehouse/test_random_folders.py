@@ -87,12 +87,12 @@ def check_random_folder(dbt: InProcess, folder) -> None:
 
 @settings(max_examples=20, derandomize=True, phases=[Phase.generate], **SLOW)
 @given(folder=data_folders())
-def test_random_folders_give_the_marts_of_a_second_implementation(dbt, folder):
+def test_random_folders_give_the_same_marts_as_a_second_implementation(dbt, folder):
     check_random_folder(dbt, folder)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_large_random_folders_give_the_marts_of_a_second_implementation(dbt, seed):
+def test_large_random_folders_give_the_same_marts_as_a_second_implementation(dbt, seed):
     check_marts(dbt, large_folder(seed, 4_000, Path(dbt.project.data)))
 
 
@@ -116,11 +116,11 @@ def test_many_random_folders_give_the_same_marts_on_postgres(dbt_on_postgres, fo
 @pytest.mark.fuzz
 @settings(max_examples=200, **SLOW)
 @given(folder=data_folders())
-def test_many_random_folders_give_the_marts_of_a_second_implementation(dbt, folder):
+def test_many_random_folders_give_the_same_marts_as_a_second_implementation(dbt, folder):
     check_random_folder(dbt, folder)
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("seed", range(10, 20))
-def test_many_large_random_folders_give_the_marts_of_a_second_implementation(dbt, seed):
+def test_many_large_random_folders_give_the_same_marts_as_a_second_implementation(dbt, seed):
     check_marts(dbt, large_folder(seed, 6_000, Path(dbt.project.data)))
