@@ -1,4 +1,4 @@
-"""Copying under faults: a clinic from a seed, runs that are killed, stopped and lied to, and the oracle's verdict.
+"""Copying under faults: a clinic from a seed, runs that are killed, stopped or deceived, and the oracle's verdict.
 
 `make faults` is the gate. It prints a table, and exits with 1 if anything was
 lost, duplicated, overwritten or reported falsely, or if too few kills or faults
@@ -334,7 +334,7 @@ class Plan:
         return effect
 
     def effect(self, request: Request) -> Effect:
-        """What becomes of a request."""
+        """What happens to a request."""
         if 0 < self.expire_from <= request.number:
             return fault(EXPIRED, request, self.made)
         if request.number in self.faults:

@@ -1,4 +1,4 @@
-"""An independent check of what copying leaves behind, in the store itself and in the results file's bytes.
+"""An independent check of the results of copying, in the store itself and in the bytes of the results file.
 
 It takes nothing from the copier but the manifest's columns and the canary's
 name and content. It returns a list of sentences, without any key.

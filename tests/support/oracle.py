@@ -1,7 +1,7 @@
 """A second implementation of the rules (docs/specification.md) in plain Python.
 
 Written from the specification alone, as literally as possible, and sharing nothing
-with the models: what both agree on is likely what the specification says.
+with the models: where both agree, they are likely to agree with the specification.
 """
 
 import csv
@@ -129,7 +129,7 @@ def unlinked_key_of(image_type, recid, extension):
 
 
 def fill_template(template, fields):
-    """`template` with each `{field}` replaced, once; a value that looks like a field stays what it is."""
+    """`template` with each `{field}` replaced, once; a value that looks like a field stays unchanged."""
     return re.sub("{([a-z_]+)}", lambda match: fields[match[1]], template)
 
 
@@ -177,7 +177,7 @@ def read_objects(folder, prefix):
 
 
 def read_export(folder, order):
-    """The export's rows: the texts as they are, and beside them what they read as."""
+    """The export's rows: the texts unchanged, and beside them the values that they are read as."""
     return [
         {
             "texts": row,

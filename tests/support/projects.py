@@ -157,7 +157,7 @@ class InProcess:
             self.said.append(event.info.msg)
 
     def invoke(self, runner, arguments):
-        """Run dbt; what a command would leave behind in its own process is set back: environment, umask, database."""
+        """Run dbt; changes that end with a command's own process are reset: environment, umask, database."""
         umask = os.umask(0o022)
         try:
             with patch.dict(os.environ, self.project.environment), chdir(PROJECT_ROOT):

@@ -47,7 +47,7 @@ TEXTS = (
     "?", "NULL", "null", "NaN", "None", "\\N", "''", '"', ",", "a,b", 'say "so"', "two\nlines", "Füße 足 🦶", "{recid}",
 )  # fmt: skip
 
-# FileMaker's patients: hex that is no RFC version, all digits, all letters.
+# FileMaker's patients: hex digits of no RFC version, all digits, all letters.
 PATIENTS = (
     "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
     "00000000-0000-0000-0000-000000000001", "deadbeef-0000-ffff-0000-00000000beef",

@@ -144,7 +144,7 @@ def second_of(time: str) -> str:
 
 
 def find_next_steps(tables: Tables, etags_tell: bool) -> None:
-    """Make the table `plan`: whether each row is verified, is to be copied, or must be checked.
+    """Make the table `plan`: whether each row is verified, must be copied, or must be checked.
 
     It is verified if its destination is listed with the ETag and the size that
     an earlier run verified, and, where ETags do not show what the bytes are, if
