@@ -225,7 +225,7 @@ def untrue(line: dict[str, str], case: Case, held: Held) -> str:
     if outcome in DONE and not same:
         return "its destination holds something else" if held.etag else "nothing is at its destination"
     if outcome in DONE and line["destination_etag"] != held.etag:
-        return "with an ETag other than the store's"
+        return "with another ETag than the store's"
     if outcome == "copied" and case.planted:
         return "it existed before"
     if outcome == "conflict" and (same or not held.etag):
