@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-# Compiled modules are kept, whatever the environment says: without them every start of dbt takes seconds more.
+# Compiled modules are kept, regardless of the environment: without them, dbt takes seconds longer to start.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo check test fuzz faults lint bench lock clean
@@ -20,22 +20,22 @@ setup: .venv/ready profiles.yml
 profiles.yml:
 	install -m 600 profiles.yml.example profiles.yml
 
-demo: setup  ## the main job on a synthetic clinic, twice
+demo: setup  ## the whole job on a synthetic clinic, twice
 	$(BIN)/python -m demo
 
 check: setup  ## the tests that need no server and no whole dbt build: under a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not fuzz and not slow"
 
-test: setup  ## every test but the fuzzing
+test: setup  ## every test except the fuzzing
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not fuzz"
 
-fuzz: setup  ## 200 random data folders against a second reading of the rules
+fuzz: setup  ## 200 random data folders against a second implementation of the rules
 	$(BIN)/python -m pytest -m fuzz
 
-faults: setup  ## the copier killed, and its requests broken, by the thousand
+faults: setup  ## copying, with thousands of kills and broken requests
 	PYTHONPATH=scripts $(BIN)/python -m tests.copying.copy_faults
 
-lint: setup  ## style, types, and which room may know which
+lint: setup  ## style, types, and dependencies between rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -43,14 +43,14 @@ lint: setup  ## style, types, and which room may know which
 	$(BIN)/sqlfluff lint models tests/dbt
 	@! grep -rnE '^.{81,}$$' models macros tests/dbt --include=*.sql || (echo "SQL lines have at most 80 columns"; false)
 
-bench: setup  ## how fast, compared with other ways of doing the same
+bench: setup  ## speed and memory, compared with other ways to do the same
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks
 
-lock: setup  ## pin again what requirements*.in ask for; needs uv
+lock: setup  ## pin the dependencies in requirements*.in again; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --upgrade -q \
 		requirements-dev.in -o requirements-dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q \
 		-c requirements-dev.txt requirements.in -o requirements.txt
 
-clean:  ## what builds leave behind; never data/
+clean:  ## remove what builds leave behind; never data/
 	rm -rf target logs manifest.csv .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache

@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def plain_loop(s3: Any, manifest: Path) -> tuple[float, int]:
-    """Copy each object of a manifest to other keys, one after the other; returns the seconds and how many.
+    """Copy each object of a manifest to another key, one after the other; returns the seconds and the number of copies.
 
     No copy is conditional, verified, retried or recorded.
     """

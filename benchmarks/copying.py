@@ -1,4 +1,4 @@
-"""How fast objects are copied, beside s5cmd and a serial boto3 loop; and what a million of them takes."""
+"""How fast objects are copied, beside s5cmd and a serial boto3 loop; and what a million of them cost."""
 
 import csv
 import hashlib
@@ -42,7 +42,7 @@ MOST_MEMORY = 300  # MB
 
 
 class Job(NamedTuple):
-    """A place to copy in: the environment of its clients, the manifest's objects, and how to count what is copied."""
+    """A place to copy in: the environment of its clients, the manifest's objects, and how to count the copies."""
 
     environment: dict[str, str]
     manifest: Path
@@ -108,7 +108,7 @@ def copy_objects(manifest: Path, results: Path, *options: str) -> list[str]:
 
 
 def s5cmd_commands(manifest: Path) -> Path:
-    """A file with a command for each object: the only way in which s5cmd copies to keys of one's own choice."""
+    """A file with a command for each object: the only way to make s5cmd copy to chosen keys."""
     path = manifest.with_name("commands.txt")
     with manifest.open(encoding="utf-8", newline="") as file, path.open("w", encoding="utf-8") as commands:
         for row in csv.DictReader(file):
@@ -118,7 +118,7 @@ def s5cmd_commands(manifest: Path) -> Path:
 
 
 def print_comparison(measured: dict[str, list[Figures]], loops: list[float], objects: int, at_least: float) -> None:
-    """Print rates by wall time and CPU time, and what they are to s5cmd's of the same turn."""
+    """Print rates by wall time and CPU time, and their ratios to s5cmd's in the same turn."""
     rates = {name: [objects / run.wall for run in figures] for name, figures in measured.items()}
     cpu = {name: [run.cpu * 1000 / objects for run in figures] for name, figures in measured.items()}
     print(f"{'':44}{'min':>8} {'median':>8} {'max':>8}")
@@ -135,7 +135,7 @@ def print_comparison(measured: dict[str, list[Figures]], loops: list[float], obj
 
 
 def ratios(ours: list[float], others: list[float]) -> list[float]:
-    """What one was to the other, turn by turn."""
+    """The ratios of two series of measurements, turn by turn."""
     return [one / other for one, other in zip(ours, others, strict=True)]
 
 
@@ -147,7 +147,7 @@ def print_line(title: str, unit: str, values: list[float], digits: int, limit: s
 
 @contextmanager
 def seaweedfs(folder: Path, objects: int) -> Iterator[Callable[[str], AbstractContextManager[Job]]]:
-    """SeaweedFS with a dump of `objects` objects; gives jobs that copy it under a prefix of each one's own."""
+    """SeaweedFS with a dump of `objects` objects; yields a function that starts jobs, each with a prefix of its own."""
     (folder / "store").mkdir()
     with s3_server(folder / "store") as environment:
         s3 = client(environment)
@@ -168,7 +168,7 @@ def seaweedfs(folder: Path, objects: int) -> Iterator[Callable[[str], AbstractCo
 
 
 def upload_dump(s3: Any, objects: int) -> list[str]:
-    """Put noise, which no store can make smaller, under the stub's source keys; its etags."""
+    """Put noise, which no store can compress, under the stub's source keys; its etags."""
     rng = random.Random(objects)
 
     def put(number: int) -> str:
@@ -181,12 +181,12 @@ def upload_dump(s3: Any, objects: int) -> list[str]:
 
 
 def count_objects(s3: Any, prefix: str) -> int:
-    """How many objects are there under a prefix."""
+    """How many objects there are under a prefix."""
     return sum(page["KeyCount"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix))
 
 
 def stub(folder: Path, objects: int, milliseconds: float) -> Callable[[str], AbstractContextManager[Job]]:
-    """Gives jobs on a new stub each."""
+    """A function that starts jobs, each on a new stub."""
 
     @contextmanager
     def start(_: str) -> Iterator[Job]:
@@ -198,7 +198,7 @@ def stub(folder: Path, objects: int, milliseconds: float) -> Callable[[str], Abs
 
 
 def stub_rows(objects: int) -> Iterator[tuple[object, ...]]:
-    """The manifest of all that the stub has."""
+    """The manifest's rows for every object of the stub."""
     return (manifest_row(number, etag_of(number), destination_key(number)) for number in range(objects))
 
 

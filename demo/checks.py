@@ -1,4 +1,4 @@
-"""What the demo checks: each function raises DemoFailed with one sentence if something is not as it must be."""
+"""What the demo checks: each function raises DemoFailed with one sentence if something is wrong."""
 
 import hashlib
 import re

@@ -110,9 +110,9 @@ def run_script(environment: dict[str, str], name: str, *arguments: str) -> str:
 
 
 def run_dbt_build(environment: dict[str, str], *options: str) -> None:
-    """Build and test the models with the default settings; prints all that dbt says only if it fails.
+    """Build and test the models with the default settings; prints dbt's whole output only if it fails.
 
-    The settings are given with --vars: the demo passes whatever dbt_project.yml says. So do the scripts that read
+    The settings are given with --vars, so the demo passes regardless of dbt_project.yml. So do the scripts that read
     dbt_project.yml: the converter reports which date order the dates support, which decides nothing, and the export
     from Nexus uses two settings in mappings that name them, which the demo's mapping does not.
     """

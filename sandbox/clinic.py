@@ -274,7 +274,7 @@ def spoil(rng: Random, rows: list[Row], spoilable: list[int]) -> None:
 
 
 def dump_objects(rng: Random, rows: list[Row]) -> list[StoredObject]:
-    """Return the objects of the bulk dump: a picture for each record, and whatever else has collected there."""
+    """Return the objects of the bulk dump: a picture for each record, and other files that have collected there."""
     objects = []
     for row in rows:
         if row.reason in ("missing_object", "not_exported"):

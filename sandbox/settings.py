@@ -1,6 +1,6 @@
-"""The settings (dbt vars) that the demo, the tests and the benchmarks build with, whatever dbt_project.yml says.
+"""The settings (dbt vars) that the demo, the tests and the benchmarks build with, regardless of dbt_project.yml.
 
-They are the documented defaults (docs/specification.md, Settings), but for `today`, which is pinned so that results
+They are the documented defaults (docs/specification.md, Settings), except `today`, which is pinned so that results
 do not depend on the day: all invented dates are before it or in the year 2999. Give them to dbt with
 `--vars` and `json.dumps(DEFAULT_VARS)`.
 """

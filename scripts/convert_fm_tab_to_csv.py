@@ -1,7 +1,7 @@
-"""Write the seed `filemaker_images_metadata.csv` from a FileMaker export, and say what the export looks like.
+"""Write the seed `filemaker_images_metadata.csv` from a FileMaker export, and report what the export looks like.
 
-Every value stays as FileMaker wrote it; only the character set and FileMaker's own separators
-are undone. See docs/specification.md, FileMaker export.
+Every value stays as FileMaker wrote it; only the character encoding and FileMaker's own
+separators are converted. See docs/specification.md, FileMaker export.
 """
 
 import argparse
@@ -27,7 +27,7 @@ CHUNK = 10_000
 
 
 def main() -> None:
-    """Read the export, say what it looks like, write the seed."""
+    """Read the export, report what it looks like, write the seed."""
     arguments = parse_arguments()
     export: Path = arguments.export
     chosen_columns = parse_columns(arguments.columns)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description="Convert a FileMaker export to the seed filemaker_images_metadata.csv."
     )
@@ -72,12 +72,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--columns",
         metavar="a,b,c",
-        help=f"the columns of an export without a header, in its order (default: {','.join(EXPORT_COLUMNS)})",
+        help=f"the columns of an export without a header, in order (default: {','.join(EXPORT_COLUMNS)})",
     )
     parser.add_argument(
         "--encoding",
         metavar="E",
-        help="the export's encoding, as Python names it, such as utf-8 or cp1252 (default: found from its content)",
+        help="the export's encoding, as Python names it, such as utf-8 or cp1252 (default: detected from the content)",
     )
     parser.add_argument("--check", action="store_true", help="report only, write nothing")
     return parser.parse_args()

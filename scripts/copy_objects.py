@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def copy(options: argparse.Namespace, tables: Tables, rows: int) -> int:
-    """Copy each of the first `rows` rows that was not copied yet, and write every outcome to the results."""
+    """Copy those of the first `rows` rows that have not been copied yet, and record every outcome."""
     endpoints, canaries = find_endpoints(find_buckets(tables)), canary_keys(tables)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
         path = seed_path("copy_results", options.results)
@@ -80,7 +80,7 @@ def carry_out(
     results: ResultsFile | None = None,
     believe_listings: bool = True,
 ) -> int:
-    """Decide the first `rows` rows as planned, report what became of them, and return the exit code."""
+    """Carry out the plan for the first `rows` rows, report the outcomes, and return the exit code."""
     planned = planned_rows(tables, rows)
     with progress(rows) as advance:
         recorder = Recorder(results, advance, log=options.json)
@@ -113,9 +113,9 @@ def verify(options: argparse.Namespace, tables: Tables) -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line; argparse exits with code 2 if it cannot be used."""
+    """Parse the command line; argparse exits with code 2 if it cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("manifest", type=Path, help="manifest.csv, as dbt build writes it")
+    parser.add_argument("manifest", type=Path, help="manifest.csv, as `dbt build` writes it")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="report what a run would do now, and write nothing")
     mode.add_argument(
@@ -126,19 +126,19 @@ def parse_arguments() -> argparse.Namespace:
         "--workers", type=positive, metavar="N", help="requests in flight (default 512; 32 threads with boto3)"
     )
     parser.add_argument("--results", type=Path, metavar="FILE", help="default: copy_results.csv in the data folder")
-    parser.add_argument("--engine", choices=WORKERS, default="crt", help="what sends the copies (default crt)")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="json: a line for each object")
+    parser.add_argument("--engine", choices=WORKERS, default="crt", help="which client sends the copies (default crt)")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="json: one line per object")
     options = parser.parse_args()
     options.workers = options.workers or WORKERS[options.engine]
     options.read_results = options.results or data_folder() / "copy_results.csv"
     options.json = options.log_format == "json"
     if options.verify and options.limit:
-        parser.error("--verify checks all rows; leave --limit out")
+        parser.error("--verify checks all rows; omit --limit")
     return options
 
 
 def positive(text: str) -> int:
-    """A whole number above 0, or else argparse's own error."""
+    """Parse a whole number above 0; raises argparse's own error for anything else."""
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)

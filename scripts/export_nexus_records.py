@@ -1,8 +1,8 @@
-"""Read from Nexus which patients, image batches and images it holds, into the three nexus_*.csv seeds.
+"""Export the patients, image batches and images that Nexus holds to the three nexus_*.csv seeds.
 
-The database is the one that NEXUS_DATABASE_URL names. Of a patient only two
-identifiers leave it: the patient's own id and FileMaker's, which the database
-itself finds in the patient's notes.
+NEXUS_DATABASE_URL names the database. Only two identifiers of a patient leave
+it: the patient's own id and FileMaker's, which the database itself finds in the
+patient's notes.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SEEDS = ("nexus_patients", "nexus_image_batches", "nexus_images")
 def main() -> None:
     """Write the three seeds from one snapshot of the database."""
     options = parse_arguments()
-    # The export comes before any build, so the settings are those that the next build will have.
+    # The export comes before the build, so it uses the settings that the next build will have.
     mapping = read_mapping(options.mapping, {name: project_var(name) for name in SETTINGS})
     unclear: list[tuple[str, str]] = []
     with nexus_connection(snapshot=True) as connection:
@@ -40,9 +40,9 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line; argparse exits with code 2 if it cannot be used."""
+    """Parse the command line; argparse exits with code 2 if it cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mapping", default="plan", help="plan (default), generic, or a .yml file like theirs")
+    parser.add_argument("--mapping", default="plan", help="plan (default), generic, or a .yml file of your own")
     parser.add_argument(
         "--json-column", metavar="COLUMN", help="a JSON column of the patients with the key filemaker_id"
     )
@@ -50,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def write_seed(seed: str, rows: Iterable[tuple[Any, ...]], file: TextIO) -> int:
-    """Write a seed's header and `rows`; the number of rows."""
+    """Write a seed's header and `rows`; returns the number of rows."""
     file.write(csv_line(SEED_COLUMNS[seed]))
     count = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""List the objects of the dump: s3://BUCKET/PREFIX as the seed s3_inventory.csv."""
+"""List the objects of the dump, s3://BUCKET/PREFIX, in the seed s3_inventory.csv."""
 
 import argparse
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def main() -> None:
             advance(len(page))
     print(f"{count:,} objects, {size:,} bytes -> {out}")
     if not count:
-        print(f"no object's key begins with '{prefix}' in the bucket '{bucket}': is that the right prefix?")
+        print(f"no key in the bucket '{bucket}' begins with '{prefix}'; check the prefix")
 
 
 def parse_url(url: str) -> tuple[str, str]:

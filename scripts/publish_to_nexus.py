@@ -1,7 +1,7 @@
 """Insert the linked images whose copy is verified, and their batches, into Nexus: all of them or none.
 
-The database is the one that NEXUS_DATABASE_URL names. What Nexus holds is never
-changed or removed, except the image count of a batch that gets more images and,
+NEXUS_DATABASE_URL names the database. What Nexus holds is never changed or
+removed, except the image count of a batch that gets more images and,
 with --relink, the patient of batches whose patient was imported again.
 """
 
@@ -29,7 +29,7 @@ from linkage.warehouse.marts import count_images, open_warehouse, read_publishab
 
 @dataclass
 class Report:
-    """What a run did, or would do: rows by kind (`batch`, `image`), and the rows because of which nothing was done."""
+    """What a run did, or would do: rows by kind (`batch`, `image`), and the rows that prevent publishing."""
 
     published_at: datetime
     staged: dict[str, int]
@@ -41,7 +41,7 @@ class Report:
 
 
 def main() -> int:
-    """Publish, and say what was done; exit code 1 if there are rows because of which nothing was done."""
+    """Publish and report what was done; returns 1 if some rows prevent publishing."""
     os.umask(0o077)
     options = parse_arguments()
     with nexus_connection() as connection:
@@ -53,13 +53,13 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line; argparse exits with code 2 if it cannot be used."""
+    """Parse the command line; argparse exits with code 2 if it cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dry-run", action="store_true", help="say what a run would insert now, and insert nothing")
+    parser.add_argument("--dry-run", action="store_true", help="report what a run would insert now, and insert nothing")
     parser.add_argument(
         "--relink", action="store_true", help="also give the batches in batches_to_relink their new patient"
     )
-    parser.add_argument("--mapping", default="plan", help="plan (default), generic, or a .yml file like theirs")
+    parser.add_argument("--mapping", default="plan", help="plan (default), generic, or a .yml file of your own")
     parser.add_argument("--warehouse", type=Path, metavar="FILE", help="the DuckDB file that `dbt build` made")
     return parser.parse_args()
 

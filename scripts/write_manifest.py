@@ -1,6 +1,6 @@
 """Write manifest.csv from the models on PostgreSQL, if the last whole dbt build passed.
 
-The database is the one that libpq's own variables name: PGHOST, PGUSER, PGPASSWORD and so on.
+libpq's own variables name the database: PGHOST, PGUSER, PGPASSWORD and so on.
 """
 
 import argparse

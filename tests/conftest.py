@@ -31,7 +31,7 @@ SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Begin with the longest tests, so that no worker is left alone with one at the end; mark the slow ones.
 
-    Slow is what needs a server, or dbt. `make check` leaves it out.
+    A test is slow if it needs a server or dbt. `make check` leaves it out.
     """
     items.sort(key=lambda item: item.path.name != "test_random_folders.py")
     for item in items:
@@ -61,7 +61,7 @@ def s3(s3_environment: dict[str, str], tmp_path: Path) -> Iterator[S3]:
 
 @pytest.fixture
 def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a script's `main` in this process, its arguments and its whole environment given: no time for a start."""
+    """Run a script's `main` in this process, to save start-up time, with only this environment."""
 
     def run(main: Callable[[], int | None], *arguments: object, environment: dict[str, str]) -> Any:
         for name in os.environ.keys() - environment.keys():
@@ -110,7 +110,7 @@ def nexus_template(postgres: str) -> Callable[[str], str]:
 
 @pytest.fixture
 def nexus_database(postgres: str, nexus_template: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
-    """Callable: the superuser's URL of a new database with a site's empty tables; gone when the test has ended."""
+    """Callable: the superuser's URL of a new database with a site's empty tables; dropped at the end of the test."""
     names = []
 
     def create(site: str) -> str:

@@ -51,7 +51,7 @@ def test_all_files_are_replaced_and_private(paths):
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
 
 
-def test_a_file_system_without_hard_links_and_locks_will_do(paths, monkeypatch):
+def test_a_file_system_without_hard_links_and_locks_is_enough(paths, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
@@ -71,7 +71,7 @@ def test_until_the_last_is_whole_every_path_keeps_its_old_contents(paths):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UnusableInput])
-def test_after_an_exception_everything_is_as_it_was(paths, error):
+def test_after_an_exception_everything_is_unchanged(paths, error):
     with pytest.raises(error), write_whole(paths) as files:
         for file in files:
             file.write("new")
@@ -151,7 +151,7 @@ def other_run(path):
     return run
 
 
-def test_the_next_run_removes_what_a_killed_one_left_and_no_other_file(paths):
+def test_the_next_run_removes_the_files_of_a_killed_one_and_no_others(paths):
     path, other, _ = paths
     others = {".a.12345678.old", ".a.csv.swp", ".a.part", ".b.12345678.part"}
     for name in others:
@@ -184,7 +184,7 @@ def test_a_file_is_created_only_if_there_is_none(paths):
 
 
 @pytest.mark.parametrize("characters", [5_000, 500_000])
-def test_a_disk_that_fills_up_leaves_everything_as_it_was(paths, characters):
+def test_a_disk_that_fills_up_leaves_everything_unchanged(paths, characters):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
     try:
@@ -196,7 +196,7 @@ def test_a_disk_that_fills_up_leaves_everything_as_it_was(paths, characters):
     assert contents(paths) == OLD
 
 
-def test_line_ends_and_characters_are_written_as_they_are(tmp_path):
+def test_line_ends_and_characters_are_written_unchanged(tmp_path):
     with write_atomically(tmp_path / "a") as file:
         file.write("ü\r\n日\n\r")
     assert (tmp_path / "a").read_bytes() == "ü\r\n日\n\r".encode()

@@ -1,4 +1,4 @@
-"""One way to end a script: a sentence and exit code 2 where its input cannot be used."""
+"""The one way to end a script whose input cannot be used: a sentence and exit code 2."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ class UnusableInput(Exception):
     """An input or setting cannot be used.
 
     The message is one sentence that says what is wrong, where (record, line or
-    key) and what to do, and holds no value of a patient's.
+    key) and what to do. It contains no value of a patient.
     """
 
 

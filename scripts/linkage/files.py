@@ -39,8 +39,8 @@ def write_whole(paths: list[Path]) -> Iterator[list[TextIO]]:
     The names are then taken one after the other, so a run that is killed there, or
     refused a name, leaves the first paths new and the others as they were: each
     file is whole, but they do not belong together until the same step runs again.
-    It uses nothing but rename, which exFAT and SMB have too; hard links, with which
-    the first names could be taken back, they do not.
+    Only rename is used, which exFAT and SMB have too. They have no hard links, with
+    which the first names could be taken back.
 
     Raises UnusableInput if a path is a folder, its own folder cannot be
     written to, the disk is full, or the file at the path cannot be replaced.
@@ -70,7 +70,7 @@ def write_whole(paths: list[Path]) -> Iterator[list[TextIO]]:
 
 
 def make_temporary(path: Path) -> tuple[int, Path]:
-    """An empty file of its owner's alone beside `path`, open for writing and locked; first remove leftovers."""
+    """Make an empty private file beside `path`, open for writing and locked, after removing leftovers."""
     if path.is_dir():
         raise UnusableInput(f"cannot write {path}: it is a folder; name a file in it")
     try:
@@ -89,8 +89,8 @@ def remove_leftovers(path: Path) -> None:
     """Remove the temporary files beside `path` whose run was killed.
 
     A run holds a lock (flock) on each of its temporary files, which the system
-    releases when the run ends, however it ends. The process id in the name would
-    not do: the files may be on a share, and ids are used again. Where the file
+    releases when the run ends, however it ends. The process id in the name is
+    not enough: the files may be on a share, and ids are reused. Where the file
     system has no locks, nothing is removed.
     """
     for leftover in path.parent.iterdir():

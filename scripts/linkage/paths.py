@@ -15,7 +15,7 @@ def data_folder() -> Path:
 
 
 def outside_sample(path: Path) -> Path:
-    """`path`, unless it lies in the sample: then UnusableInput."""
+    """`path`; raises UnusableInput if it is in the sample."""
     if path.resolve().is_relative_to(SAMPLE_FOLDER.resolve()):
         raise UnusableInput(
             "seeds/sample is the project's own sample and is never written to; set LINKAGE_DATA to a folder of your own"

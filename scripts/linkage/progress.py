@@ -1,4 +1,4 @@
-"""How far a long step is, shown on stderr."""
+"""The progress of a long step, shown on stderr."""
 
 import sys
 import time
@@ -43,7 +43,7 @@ def progress(total: int | None = None) -> Iterator[Advance]:
 
 
 def text(finished: int, total: int | None, seconds: float) -> str:
-    """What to show after so many seconds."""
+    """What to show after this many seconds."""
     if total is None:
         return f"{finished:,} objects"
     rate = finished / max(seconds, 0.001)

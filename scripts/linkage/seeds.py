@@ -48,7 +48,7 @@ def seed_path(seed: str, chosen: Path | None = None) -> Path:
     path = outside_sample(folder / f"{seed}.csv")
     make_missing_seeds(folder)
     if not os.environ.get("LINKAGE_DATA"):
-        print("dbt reads this folder after:  export LINKAGE_DATA=data")
+        print("To make dbt read this folder:  export LINKAGE_DATA=data")
     return path
 
 
@@ -57,7 +57,7 @@ def make_missing_seeds(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise UnusableInput(f"cannot make the data folder {folder}: {error.strerror}; set LINKAGE_DATA") from None
+        raise UnusableInput(f"cannot create the data folder {folder}: {error.strerror}; set LINKAGE_DATA") from None
     for seed, columns in SEED_COLUMNS.items():
         create_file(folder / f"{seed}.csv", csv_line(columns))
 
@@ -147,7 +147,7 @@ def find_malformed_line(path: Path, arguments: str, width: int) -> str:
 
 
 def find_other_line_end(contents: mmap.mmap) -> int:
-    """The position of the first line end outside quotes that differs from the first line's; 0 without one.
+    """The position of the first line end outside quotation marks that differs from the first line's; 0 without one.
 
     These are what DuckDB does not find a line for.
     """
@@ -164,7 +164,7 @@ def literal(text: str) -> str:
 def newest_copy_results(relation: str) -> str:
     """SQL for the rows of the DuckDB or PostgreSQL relation `relation` that are the newest about their destination.
 
-    `relation` has the columns of copy_results.csv and `record_number`, by which the newest is told. The rule is
+    `relation` has the columns of copy_results.csv and `record_number`, which decides which is newest. The rule is
     dbt's macro of the same name, so that copying, auditing, publishing and the reports cannot disagree about it.
     """
     import jinja2

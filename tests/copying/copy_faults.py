@@ -1,4 +1,4 @@
-"""Copying under faults: a clinic from a seed, runs that are killed, stopped and lied to, and the oracle's verdict.
+"""Copying under faults: a clinic from a seed, runs that are killed, stopped or deceived, and the oracle's verdict.
 
 `make faults` is the gate. It prints a table, and exits with 1 if anything was
 lost, duplicated, overwritten or reported falsely, or if too few kills or faults
@@ -116,7 +116,7 @@ class Builder:
         return self.s3.put_object(Bucket=bucket, Key=key, Body=body, **about)
 
     def put_in_parts(self, bucket: str, key: str, body: bytes, first: int, image_id: str) -> dict[str, Any]:
-        """Put an object in two parts, the `first` of so many bytes."""
+        """Put an object in two parts, the first one of `first` bytes."""
         target = {"Bucket": bucket, "Key": key}
         about = {"Metadata": {"recid": image_id}, "ContentType": "image/jpeg"}
         upload = {**target, "UploadId": self.s3.create_multipart_upload(**target, **about)["UploadId"]}
@@ -232,7 +232,7 @@ SPECIAL = (
 
 
 def mixture(objects: int) -> list[Maker]:
-    """The makers of so many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
+    """The makers of this many rows: one of each LARGE, every fifth SPECIAL, the rest plain."""
     makers = [*LARGE, *SPECIAL * max(1, objects // 5 // len(SPECIAL))]
     return makers + [plain] * (objects - len(makers))
 
@@ -297,7 +297,7 @@ def occupy(clinic: Clinic, case: Case) -> Case:
 
 @dataclass
 class Plan:
-    """What is to happen to the requests of one run, and what has happened to them.
+    """The faults planned for the requests of one run, and what has happened so far.
 
     `rates` has the probability of each fault by kind of request, `faults` the
     fault of the n-th request (from 1), `expire_from` the number of the first
@@ -334,7 +334,7 @@ class Plan:
         return effect
 
     def effect(self, request: Request) -> Effect:
-        """What becomes of a request."""
+        """What happens to a request."""
         if 0 < self.expire_from <= request.number:
             return fault(EXPIRED, request, self.made)
         if request.number in self.faults:
@@ -507,7 +507,7 @@ class Driver:
         } - told
 
     def surprised(self, at: int) -> None:
-        """A run during which time passes in the clinic, and which is killed a little later."""
+        """A run during which the clinic changes, and which is killed a little later."""
         self.run(self.plan(surprise_at=at, signal_at=at + self.chance.randrange(5, 60)), "--workers", 64)
 
     def tear(self) -> None:
@@ -558,7 +558,7 @@ def describe(plan: Plan) -> str:
 
 
 def torment(driver: Driver, *, kills: int, faults: int, first_step: int, stops: int = 2) -> Report:
-    """Kill, stop and refuse runs, among other faults; then let the last runs come to their end.
+    """Kill, stop and refuse runs, among other faults; then let the last runs finish.
 
     Half of the kills are at the requests from `first_step` on, one after the other.
     """

@@ -1,4 +1,4 @@
-"""`--verify`: a reading of the store by anybody, at any later time, that another tool's agrees with."""
+"""`--verify` compares the store with manifest and results, at any later time; another tool agrees with it."""
 
 import fcntl
 import os
@@ -30,7 +30,7 @@ VERIFIED = "verified {}   missing 0   different 0   undecided 0   failed 0"
 
 
 def said(run: Any) -> tuple[str, str]:
-    """What the two lines of totals say of the manifest and of the results."""
+    """What the two lines of totals say about the manifest and about the results."""
     lines = [line.rpartition(": ")[2] for line in run.stdout.splitlines() if not line.startswith("  ")]
     assert len(lines) == 2, run
     return lines[0], lines[1]
@@ -101,7 +101,7 @@ def test_a_missing_or_different_copy_is_found_and_named(s3, proxy, copy_here, tm
         assert f"  {row.image_id}  {finding}\n" in run.stdout
 
 
-def test_a_proved_copy_is_verified_even_if_its_original_has_gone(s3, proxy, copy_here, tmp_path):
+def test_a_proved_copy_is_verified_even_if_its_original_is_gone(s3, proxy, copy_here, tmp_path):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     s3.client.delete_object(Bucket=s3.bucket, Key=rows[0].source_key)
@@ -133,8 +133,8 @@ def test_copies_in_the_results_are_audited_although_the_manifest_does_not_have_t
     assert second.image_id in run.stdout
 
 
-def test_the_newest_line_of_the_results_is_what_is_audited(s3, proxy, copy_here):
-    """What was a conflict at last is no copy of ours, whatever was said before."""
+def test_the_newest_line_of_the_results_is_audited(s3, proxy, copy_here):
+    """A destination whose last outcome is a conflict is not our copy, whatever earlier lines say."""
     first, second = pictures(s3, 2)
     copy_here(proxy, [first, second])
     replaced(s3, second)
@@ -167,7 +167,7 @@ def test_it_works_while_a_run_holds_the_results(s3, proxy, copy_here):
     assert results_file(s3).read_bytes().endswith(b"being wri"), "a torn line is the next run's to set aside"
 
 
-def test_refused_credentials_are_not_a_finding(s3, proxy, copy_here):
+def test_rejected_credentials_are_not_a_finding(s3, proxy, copy_here):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     results_file(s3).unlink()
@@ -175,7 +175,7 @@ def test_refused_credentials_are_not_a_finding(s3, proxy, copy_here):
         error(403, "") if request.method == "HEAD" and request.key.startswith("patients/1") else None
     )
     line = only_line(copy_here(proxy, rows, "--verify"))
-    assert "S3 refuses these credentials" in line
+    assert "S3 rejected these credentials" in line
 
 
 def test_transient_errors_are_waited_out(s3, proxy, copy_here):

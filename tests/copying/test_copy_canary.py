@@ -1,4 +1,4 @@
-"""Before the first copy: a store that would overwrite is refused, and so are missing rights."""
+"""Before the first copy, a store that would overwrite is refused, and so are missing permissions."""
 
 import time
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def moto() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-def test_moto_is_refused_with_nothing_of_the_manifest_copied(moto, tmp_path, run_here):
+def test_moto_is_refused_before_anything_is_copied(moto, tmp_path, run_here):
     client = boto3.client(
         "s3",
         endpoint_url=moto["AWS_ENDPOINT_URL_S3"],
@@ -65,7 +65,7 @@ def test_moto_is_refused_with_nothing_of_the_manifest_copied(moto, tmp_path, run
     rows = pictures(store, 3)
     before = objects(store, DUMP)
     run = run_here(main, write_manifest(tmp_path, rows), environment=store.environment)
-    assert "ignores If-None-Match, so that copies could overwrite" in only_line(run)
+    assert "ignores If-None-Match, so copies could overwrite" in only_line(run)
     assert set(objects(store, "patients/")) == {CANARY_KEY}
     assert objects(store, DUMP) == before
     assert set(count_versions(store, DUMP).values()) == {1}
@@ -74,12 +74,12 @@ def test_moto_is_refused_with_nothing_of_the_manifest_copied(moto, tmp_path, run
 
 @pytest.mark.parametrize("condition", ["If-None-Match", "x-amz-copy-source-if-match"])
 def test_a_store_that_lacks_one_condition_is_refused(s3, proxy, copy_here, condition):
-    """The real server, which gets every copy without this condition."""
+    """The real server, which receives every copy without this condition."""
     rows = pictures(s3, 2)
     before = objects(s3, DUMP)
     proxy.translate = lambda headers: "x-amz-copy-source" in headers and headers.pop(condition.lower(), None)
     run = copy_here(proxy, rows)
-    assert f"ignores {condition}, so that copies could overwrite or mix up images" in only_line(run)
+    assert f"ignores {condition}, so copies could overwrite or mix up images" in only_line(run)
     assert set(objects(s3, "patients/")) == {CANARY_KEY}
     assert objects(s3, DUMP) == before
 
@@ -91,7 +91,7 @@ def test_a_store_without_conditional_copies_is_refused(s3, proxy, copy_here):
     assert set(objects(s3, "patients/")) == {CANARY_KEY}
 
 
-def test_every_destination_bucket_is_tried(s3, proxy, copy_here):
+def test_every_destination_bucket_is_tested(s3, proxy, copy_here):
     first, second = sorted([s3.new_bucket(), s3.new_bucket()])
     rows = [
         row._replace(destination_bucket=bucket) for row, bucket in zip(pictures(s3, 2), [first, second], strict=True)
@@ -118,7 +118,7 @@ def test_the_canary_is_written_once_and_stays(s3, proxy, copy_here):
     assert not count_versions(s3, f"{DUMP}image-linkage")
 
 
-def test_an_object_of_somebody_elses_at_the_canarys_key_is_left_there(s3, proxy, copy_here):
+def test_another_object_at_the_canarys_key_is_left_alone(s3, proxy, copy_here):
     upload(s3, CANARY_KEY, b"somebody else's")
     before = objects(s3)
     run = copy_here(proxy, [row_of(s3, f"{DUMP}1.jpg", "patients/1.jpg", "0" * 32, 9)])
@@ -128,7 +128,7 @@ def test_an_object_of_somebody_elses_at_the_canarys_key_is_left_there(s3, proxy,
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_a_manifest_that_names_the_canary_does_not_get_it(s3, proxy, copy_here, known):
+def test_a_manifest_cannot_overwrite_the_canary(s3, proxy, copy_here, known):
     if known:
         assert copy_here(proxy, [picture(s3, 2)]).returncode == 0
     row = picture(s3, 1)._replace(destination_key=CANARY_KEY)
@@ -137,7 +137,7 @@ def test_a_manifest_that_names_the_canary_does_not_get_it(s3, proxy, copy_here, 
     assert body(s3, CANARY_KEY) == canary.CANARY
 
 
-def test_the_canary_never_lies_in_the_dump(s3, proxy, copy_here):
+def test_the_canary_is_never_in_the_dump(s3, proxy, copy_here):
     source = "patients/older/1.jpg"
     row = row_of(s3, "patients/1.jpg", "copies/1.jpg", upload(s3, "patients/1.jpg"), 9)
     nested = row_of(s3, source, "copies/2.jpg", upload(s3, source), 9)
@@ -157,17 +157,17 @@ def test_the_canary_never_lies_in_the_dump(s3, proxy, copy_here):
         ("a.jpg", "image-linkage-canary"),
     ],
 )
-def test_the_canary_lies_beside_the_first_folder_that_is_of_one_patient_or_day(destination, key):
+def test_the_canary_is_beside_the_first_folder_of_one_patient_or_day(destination, key):
     assert canary.canary_key(destination) == key
 
 
-def test_a_dry_run_tries_nothing(s3, proxy, copy_here):
+def test_a_dry_run_does_not_test_the_store(s3, proxy, copy_here):
     assert copy_here(proxy, pictures(s3, 2), "--dry-run").returncode == 0
     assert {request.method for request in proxy.seen} == {"GET", "HEAD"}
     assert not objects(s3, "patients/")
 
 
-# --- rights ----------------------------------------------------------------------------------------------------------
+# --- permissions -----------------------------------------------------------------------------------------------------
 
 NEEDED = {
     "HeadBucket": lambda request: request.kind == BUCKET,
@@ -183,7 +183,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("right", NEEDED)
-def test_a_missing_right_is_one_line_before_anything_is_copied(s3, proxy, copy_here, right):
+def test_a_missing_permission_is_reported_before_any_copy(s3, proxy, copy_here, right):
     rows = pictures(s3, 2)
     asked: list[Any] = []
 
@@ -202,8 +202,8 @@ def test_a_missing_right_is_one_line_before_anything_is_copied(s3, proxy, copy_h
     assert right == "HeadBucket" or results(s3) == []
 
 
-def test_an_error_with_one_source_is_its_rows_alone(s3, proxy, copy_here):
-    """The first row's source, at which the rights are tried, has been archived."""
+def test_an_error_with_one_source_affects_its_row_alone(s3, proxy, copy_here):
+    """The first row's source, on which the permissions are tested, is archived."""
     rows = pictures(s3, 3)
     proxy.rule = answering(error(403, "InvalidObjectState"), GET, TAGS, key=rows[0].source_key)
     assert copy_here(proxy, rows).returncode == 0

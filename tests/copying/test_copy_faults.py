@@ -58,7 +58,7 @@ def test_under_kills_and_faults_every_object_is_copied_once_and_reported_truly(c
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", [SLOW_DOWN, LOST_ANSWER])
-def test_whichever_request_fails_the_end_is_the_same(clinic, proxy, run_here, monkeypatch, engine, name):
+def test_the_end_is_the_same_whichever_request_fails(clinic, proxy, run_here, monkeypatch, engine, name):
     monkeypatch.setattr(copy_run, "PAUSES", (0.01, *copy_run.PAUSES))
     clinic = clinic(TWELVE, random.Random(1))
     results = clinic.manifest.parent / "copy_results.csv"
@@ -117,7 +117,7 @@ def test_every_control_has_its_finding():
 
 
 @pytest.mark.parametrize("control", FOUND)
-def test_a_copier_without_one_of_its_safeguards_is_found_out_and_the_real_one_is_not(clinic, proxy, control):
+def test_a_copier_without_one_of_its_safeguards_is_detected_and_the_real_one_is_not(clinic, proxy, control):
     chance = random.Random(f"control {control}")
     driver = Driver(clinic([*SPECIAL, *RESTLESS, *[plain] * 6], chance), proxy, "crt", chance, control)
     # The listings are over by request 12, and the copies have begun.
@@ -186,7 +186,7 @@ def tamperings(clinic, path: Path):
     yield partial(put, Bucket=copies, Key=CANARY_KEY, Body=b"!"), "the canary was written 2 times"
     yield partial(edit, next(rows), outcome="conflict"), "nothing else is at its destination"
     yield partial(edit, next(rows), outcome="failed", error="SlowDown"), "retried too little"
-    yield partial(edit, next(rows), destination_etag="0" * 32), "with another etag"
+    yield partial(edit, next(rows), destination_etag="0" * 32), "with another ETag"
     yield partial(edit, next(rows), source_key="another"), "differs from its row"
     yield partial(edit, gone_row, outcome="source_changed"), "that outcome is impossible"
     yield partial(omit, row := next(rows)), f"{row.image_id} has no outcome"

@@ -1,4 +1,4 @@
-"""Copying the manifest, on a real S3 server: verified, never over anything, and safe to kill."""
+"""Copying the manifest, on a real S3 server: verified, never overwriting anything, and safe to kill."""
 
 import csv
 import re
@@ -59,7 +59,7 @@ SLOW_DOWN = error(503, "SlowDown")
 
 @pytest.fixture
 def engine() -> str:
-    """The rules are tested on one engine; that both send the same is tested in test_copy_engines."""
+    """The rules are tested on one engine; test_copy_engines checks that both send the same requests."""
     return "boto3"
 
 
@@ -132,7 +132,7 @@ def test_the_same_bytes_in_other_parts_are_recognised_and_other_bytes_in_the_sam
     assert outcomes(s3) == ["already_present", "conflict"]
 
 
-def test_a_manifest_without_rows_is_nothing_to_copy(tmp_path, copy):
+def test_a_manifest_without_rows_leaves_nothing_to_copy(tmp_path, copy):
     run = copy(write_manifest(tmp_path, []))
     assert run.returncode == 0
     assert run.stdout.startswith("nothing to copy")
@@ -149,7 +149,7 @@ def test_a_manifest_with_bom_crlf_and_columns_in_another_order_is_read(s3, tmp_p
 # --- what must never happen ------------------------------------------------------------------------------------------
 
 
-def test_what_exists_is_left_alone_and_a_source_that_differs_from_the_manifest_is_not_copied(s3, tmp_path, copy):
+def test_an_existing_object_is_left_alone_and_a_source_that_differs_from_the_manifest_is_not_copied(s3, tmp_path, copy):
     rows = hindered(s3)
     before = objects(s3)
     run = copy(write_manifest(tmp_path, list(rows.values())), "--workers", 1)
@@ -329,7 +329,7 @@ def test_a_results_file_that_another_run_has_just_made_is_not_replaced(tmp_path,
     assert len(list(tmp_path.iterdir())) == len(SEED_COLUMNS)
 
 
-def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_continue(s3, tmp_path, engine, copy):
+def test_ctrl_c_finishes_requests_in_flight_and_says_how_to_continue(s3, tmp_path, engine, copy):
     rows = pictures(s3, 250)
     manifest = write_manifest(tmp_path, rows)
     with answering_proxy(s3.environment) as proxy:  # which makes it slow enough
@@ -339,7 +339,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_continue(s3, tmp_path
         process.send_signal(signal.SIGINT)
         printed, errors = process.communicate()
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "stopped by Ctrl-C; run the same command again to go on where this run ended"
+    assert errors.splitlines()[-1] == "stopped by Ctrl-C; run the same command again to continue where this run ended"
     assert "Traceback" not in errors
     recorded = {result["destination_key"] for result in results(s3)}
     assert recorded == set(without_canary(s3, "patients/"))
@@ -426,35 +426,44 @@ BAD_MANIFESTS = {
     "no header": ([GOOD], "line 1: the columns must be"),
     "too few fields": ([COLUMNS, GOOD, GOOD[:-1]], "line 3 has too few fields"),
     "too many fields": ([COLUMNS, (*GOOD, "x")], "line 2 has too many fields"),
-    "a quote without end": (",".join(COLUMNS).encode() + b'\nid,"clinic\n', "line 2 has quotes that do not match"),
-    "text after a quote": (
+    "a quotation mark never closed": (
+        ",".join(COLUMNS).encode() + b'\nid,"clinic\n',
+        "line 2 has quotation marks that do not match",
+    ),
+    "text after a quotation mark": (
         ",".join(COLUMNS).encode() + b'\n"id"x,b,k,e,1,b,d\n',
-        "line 2 has quotes that do not match",
+        "line 2 has quotation marks that do not match",
     ),
     "line feeds and a wrong number of fields": (
         ",".join(COLUMNS).encode() + b'\nid,b,d/k,e,1,b,"a\nb"\nid,b,d/k,e,1\n',
         "line 4 has too few fields",
     ),
-    "an empty line": ([COLUMNS, GOOD, [], changed(destination_key="patients/2.jpg")], "quotes or line ends are not"),
+    "an empty line": (
+        [COLUMNS, GOOD, [], changed(destination_key="patients/2.jpg")],
+        "quotation marks or line ends are not",
+    ),
     "line ends of two kinds": (
         ",".join(COLUMNS).encode() + b"\r\nid,b,d/k,e,1,b,a\nid,b,d/k,e,1,b,c\r\n",
-        "quotes or line ends are not",
+        "quotation marks or line ends are not",
     ),
     "bytes that are not UTF-8": (",".join(COLUMNS).encode() + b"\nid,b,k\xff,e,1,b,d\n", "line 2 is not UTF-8"),
     "UTF-16": (",".join(COLUMNS).encode("utf-16"), "line 1 is not UTF-8"),
     "no image id": ([COLUMNS, changed(image_id="")], "line 2: image_id is empty"),
     "no source bucket": ([COLUMNS, changed(source_bucket="")], "line 2: source_bucket is empty"),
     "no source key": ([COLUMNS, changed(source_key="")], "line 2: source_key is empty"),
-    "no etag": ([COLUMNS, changed(source_etag="")], "line 2: source_etag is empty"),
+    "no ETag": ([COLUMNS, changed(source_etag="")], "line 2: source_etag is empty"),
     "no size": ([COLUMNS, changed(source_size="")], "line 2: source_size is empty"),
     "a size in words": ([COLUMNS, changed(source_size="nine")], "line 2: source_size is not a number"),
     "a negative size": ([COLUMNS, changed(source_size="-9")], "line 2: source_size is not a number"),
     "no destination bucket": ([COLUMNS, changed(destination_bucket="")], "line 2: destination_bucket is empty"),
     "no destination key": ([COLUMNS, changed(destination_key="")], "line 2: destination_key is empty"),
-    "a repeated destination": ([COLUMNS, GOOD, changed(image_id="other")], "line 3: the destination appears in an"),
+    "a repeated destination": (
+        [COLUMNS, GOOD, changed(image_id="other")],
+        "line 3: the destination already appears in an",
+    ),
     "a destination repeated once folded": (
         [COLUMNS, GOOD, changed(destination_key="patients//./x/../1.jpg")],
-        "line 3: the destination appears in an",
+        "line 3: the destination already appears in an",
     ),
     "a long record before": (
         [COLUMNS, changed(destination_key="patients/line\nfeed"), changed(source_etag="")],
@@ -462,7 +471,7 @@ BAD_MANIFESTS = {
     ),
     "a destination that is a later line's source": (
         [COLUMNS, changed(destination_key="late/7.jpg"), changed(source_key="late/7.jpg")],
-        "line 2: the destination lies under a source prefix",
+        "line 2: the destination is under a source prefix",
     ),
 }
 
@@ -501,7 +510,7 @@ def test_a_destination_under_a_source_prefix_is_refused(s3, tmp_path, run_here, 
     manifest = write_manifest(tmp_path, [row, picture(s3, 7)])
     before = objects(s3)
     run = run_here(main, manifest, environment=s3.environment)
-    assert_refused(run, saying="manifest line 2: the destination lies under a source prefix")
+    assert_refused(run, saying="manifest line 2: the destination is under a source prefix")
     assert objects(s3) == before
     assert list(tmp_path.iterdir()) == [manifest]
 
@@ -523,7 +532,7 @@ def test_limit_and_workers_are_whole_numbers_above_0(s3, tmp_path, run_here, opt
 
 
 @pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--verify"]])
-def test_an_s3_that_cannot_be_used_is_one_sentence_and_nothing_is_written(s3, tmp_path, copy, arguments):
+def test_an_s3_that_cannot_be_used_gives_one_sentence_and_nothing_is_written(s3, tmp_path, copy, arguments):
     row = row_of(s3, f"{DUMP}1.jpg", "patients/1.jpg", "0" * 32, 9)
     manifest = write_manifest(tmp_path, [row])
     nobody = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{free_ports(1)[0]}"}

@@ -1,4 +1,4 @@
-"""An outage costs its time and no row; faults lower the rate; what S3 refuses ends one row or the run.
+"""An outage delays a run but loses no row; faults lower the rate; a refusal by S3 ends one row or the run.
 
 The rules are tested on boto3; the Answers that they judge are the same on every
 engine (tests/s3/test_copy_engines.py).
@@ -43,7 +43,7 @@ def about(rows: Any, request: Request) -> bool:
 
 
 @pytest.mark.parametrize("answer", [SLOW_DOWN, Closed()])
-def test_an_outage_costs_its_time_and_no_row(s3, proxy, copy_here, monkeypatch, answer):
+def test_an_outage_delays_a_run_and_loses_no_row(s3, proxy, copy_here, monkeypatch, answer):
     monkeypatch.setattr(copy_run, "PAUSES", (0.1, 0.2, 0.4, 0.8, 1.6, 3))
     rows = pictures(s3, 60)
     began: list[float] = []
@@ -66,7 +66,7 @@ def test_an_outage_costs_its_time_and_no_row(s3, proxy, copy_here, monkeypatch, 
     assert len({request.key for request in during}) <= 4 * OPEN_ROWS
 
 
-def test_a_store_that_does_not_listen_for_a_while_is_waited_for(s3, proxy, copy_here, monkeypatch):
+def test_a_store_that_is_unreachable_for_a_while_is_waited_for(s3, proxy, copy_here, monkeypatch):
     monkeypatch.setattr(copy_run, "PAUSES", (0.1, 0.2, 0.4, 0.8, 1.6, 3))
     rows = pictures(s3, 40)
     port = proxy.server_address[1]
@@ -115,7 +115,7 @@ def test_a_store_that_does_not_listen_for_a_while_is_waited_for(s3, proxy, copy_
     ],
     ids=["transient", "about the caller", "about the row"],
 )  # fmt: skip
-def test_transient_errors_refused_credentials_and_lasting_errors_are_told_apart(answers, transient, refusal):
+def test_transient_errors_rejected_credentials_and_lasting_errors_are_distinguished(answers, transient, refusal):
     assert [
         answer for answer in answers if is_transient(answer) != transient or credentials_rejected(answer) != refusal
     ] == []
@@ -205,7 +205,7 @@ def test_no_more_requests_are_in_flight_than_workers(s3, proxy, copy_here):
     assert proxy.most == 3
 
 
-# --- what S3 refuses -------------------------------------------------------------------------------------------------
+# --- refusals by S3 --------------------------------------------------------------------------------------------------
 
 
 def recorded(s3: S3) -> dict[str, tuple[str, str]]:
@@ -217,7 +217,7 @@ REFUSALS = [(403, "ExpiredToken"), (400, "ExpiredToken"), (403, "AccessDenied")]
 
 
 @pytest.mark.parametrize(("status", "code"), REFUSALS)
-def test_refused_credentials_stop_the_run_at_once_and_the_next_one_goes_on(s3, proxy, copy_here, status, code):
+def test_rejected_credentials_stop_the_run_at_once_and_the_next_run_continues(s3, proxy, copy_here, status, code):
     rows = pictures(s3, 40)
     done: list[str] = []
 
@@ -230,8 +230,8 @@ def test_refused_credentials_stop_the_run_at_once_and_the_next_one_goes_on(s3, p
     proxy.rule = refuse
     run = copy_here(proxy, rows, *BOTO3, 4)
     line = only_line(run)
-    assert f"S3 refuses these credentials ({code})" in line
-    assert "run the same command again to go on where this run ended" in line
+    assert f"S3 rejected these credentials ({code})" in line
+    assert "run the same command again to continue where this run ended" in line
     assert 11 <= len(done) <= 10 + 4
     assert recorded(s3) == {row.source_key: ("copied", "") for row in rows if row.destination_key in done[:10]}
     assert "copied 10 " in run.stdout
@@ -240,7 +240,7 @@ def test_refused_credentials_stop_the_run_at_once_and_the_next_one_goes_on(s3, p
 
 
 @pytest.mark.parametrize("kind", [HEAD, GET])
-def test_credentials_refused_to_a_read_stop_the_run_as_well(s3, proxy, copy_here, kind):
+def test_credentials_rejected_for_a_read_stop_the_run_too(s3, proxy, copy_here, kind):
     row, *others = pictures(s3, 6)
     upload(s3, row.destination_key, b"picture 1")
     of_kms = ("x-amz-server-side-encryption", "aws:kms")
@@ -248,7 +248,7 @@ def test_credentials_refused_to_a_read_stop_the_run_as_well(s3, proxy, copy_here
         reply._replace(headers=[*reply.headers, of_kms]) if request.kind == HEAD else reply
     )
     proxy.rule = answering(error(403, "ExpiredToken"), kind, key=row.destination_key)
-    assert "S3 refuses these credentials" in only_line(copy_here(proxy, [row, *others], *BOTO3, 1))
+    assert "S3 rejected these credentials" in only_line(copy_here(proxy, [row, *others], *BOTO3, 1))
     assert row.source_key not in (recorded(s3) if Path(s3.environment["LINKAGE_DATA"]).exists() else {})
 
 
@@ -274,7 +274,7 @@ def test_an_object_encrypted_with_somebody_elses_key_fails_its_own_row_only(s3, 
 
 
 @pytest.mark.parametrize("listed", [True, False])
-def test_an_object_above_five_gib_is_failed_without_a_copy(s3, proxy, copy_here, listed):
+def test_an_object_above_five_gib_fails_without_a_copy(s3, proxy, copy_here, listed):
     large, largest = pictures(s3, 2)
     large, largest = large._replace(source_size=5 * 1024**3 + 1), largest._replace(source_size=5 * 1024**3)
     sizes = {row.source_key: str(row.source_size) for row in (large, largest)}

@@ -1,4 +1,4 @@
-"""The least-privilege policy in the docs: what a run asks of S3 is allowed, and nothing else is."""
+"""The least-privilege policy in the docs allows what a run asks of S3, and nothing else."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def effects(policy: list[dict], action: str, resource: str) -> set[str]:
 
 
 def demands(request: Request) -> set[tuple[str, str]]:
-    """The actions, each with its resource, for which AWS asks for rights where it gets this request."""
+    """The actions, each with its resource, that AWS requires permission for when it receives this request."""
     if request.kind in (BUCKET, LIST):
         return {("s3:ListBucket", request.bucket)}
     resource = f"{request.bucket}/{request.key}"
@@ -67,5 +67,5 @@ def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run
         ("s3:PutObjectAcl", "filemaker-import/images-bulk-dump/1.jpg"),
     ],
 )
-def test_what_would_harm_an_image_is_denied_whatever_else_is_allowed(action, key):
+def test_actions_that_would_harm_an_image_are_denied_regardless_of_what_else_is_allowed(action, key):
     assert "Deny" in effects(statements("clinic"), action, f"clinic/{key}")

@@ -1,4 +1,4 @@
-"""The results file and what a run says: whole lines, on disk before they count, one writer, and nothing private."""
+"""The results file and a run's output: whole lines, on disk before they count, one writer, and nothing private."""
 
 import csv
 import errno
@@ -117,7 +117,7 @@ def test_a_torn_header_is_written_again(tmp_path):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_what_a_power_cut_left_of_a_batch_is_set_aside(tmp_path):
+def test_the_part_of_a_batch_that_a_power_cut_left_is_set_aside(tmp_path):
     file = tmp_path / "results.csv"
     whole = HEADER + lines_of(result(1))
     file.write_bytes(whole + bytes(4096))
@@ -159,7 +159,7 @@ def test_a_malformed_record_in_the_middle_is_refused_with_its_number(s3, tmp_pat
     content = HEADER + lines_of(result(1)) + bad + lines_of(result(2))
     file.write_bytes(content)
     run = run_here(main, write_manifest(tmp_path, [picture(s3, 1)]), "--results", file, environment=s3.environment)
-    assert_refused(run, saying=f"record 3 of {file} is not whole")
+    assert_refused(run, saying=f"record 3 of {file} is incomplete")
     assert file.read_bytes() == content
     assert not objects(s3, "patients/")
 
@@ -189,7 +189,7 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_lines(s3, tmp_path, run_here
     assert len(results(s3, file)) == len(recorded) + 60
 
 
-def test_a_full_temporary_folder_is_one_sentence(s3, tmp_path):
+def test_a_full_temporary_folder_gives_one_sentence(s3, tmp_path):
     (tmp_path / "temporary").mkdir()
     run = subprocess.run(
         [sys.executable, SCRIPT, str(write_manifest(tmp_path, [picture(s3, 1)]))],
@@ -204,7 +204,7 @@ def test_a_full_temporary_folder_is_one_sentence(s3, tmp_path):
     assert not objects(s3, "patients/")
 
 
-def test_what_a_killed_run_left_in_the_temporary_folder_is_removed(tmp_path, monkeypatch):
+def test_leftovers_of_a_killed_run_in_the_temporary_folder_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(tables.tempfile, "tempdir", str(tmp_path))
     abandoned, in_use, of_others = (tmp_path / name for name in ("image-linkage-1", "image-linkage-2", "another-3"))
     for folder in (abandoned, in_use, of_others):
@@ -217,7 +217,7 @@ def test_what_a_killed_run_left_in_the_temporary_folder_is_removed(tmp_path, mon
     assert set(tmp_path.iterdir()) == {in_use, of_others}
 
 
-def test_what_is_not_on_disk_is_neither_counted_nor_logged(s3, tmp_path, run_here, monkeypatch):
+def test_outcomes_that_are_not_on_disk_are_neither_counted_nor_logged(s3, tmp_path, run_here, monkeypatch):
     file = tmp_path / "results.csv"
     file.write_bytes(HEADER)
 
@@ -231,7 +231,7 @@ def test_what_is_not_on_disk_is_neither_counted_nor_logged(s3, tmp_path, run_her
     assert file.read_bytes() == HEADER
 
 
-# --- what it says ----------------------------------------------------------------------------------------------------
+# --- its output ------------------------------------------------------------------------------------------------------
 
 
 def test_json_is_one_line_for_each_object_and_one_with_the_totals(s3, tmp_path, run_here, monkeypatch):

@@ -35,7 +35,7 @@ def outcomes(s3: S3) -> dict[str, str]:
 
 
 def edit_results(s3: S3, change) -> None:
-    """Have the lines of the results file be what `change(lines)` gives."""
+    """Replace the lines of the results file by what `change(lines)` returns."""
     path = Path(s3.environment["LINKAGE_DATA"]) / "copy_results.csv"
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -53,10 +53,10 @@ def without_contents(page: bytes, keep) -> bytes:
     )
 
 
-# --- what need not be asked ------------------------------------------------------------------------------------------
+# --- requests that are not needed ------------------------------------------------------------------------------------
 
 
-def test_a_run_over_a_finished_manifest_asks_for_no_object_and_copies_none(s3, proxy, copy_here):
+def test_a_run_over_a_finished_manifest_requests_no_object_and_copies_none(s3, proxy, copy_here):
     rows = pictures(s3, 30)
     assert copy_here(proxy, rows).returncode == 0
     assert proxy.counted() == {COPY: 30}
@@ -100,10 +100,10 @@ def test_without_results_every_listed_copy_is_checked_and_none_is_made(s3, proxy
     assert proxy.counted()[HEAD] == 5
     proxy.seen.clear()
     assert copy_here(proxy, rows).returncode == 0
-    assert not proxy.counted(), "what was looked at once is known"
+    assert not proxy.counted(), "an object that was checked once is known"
 
 
-def test_objects_are_copied_and_recognised_whatever_characters_their_keys_have(s3, proxy, copy_here):
+def test_objects_with_any_characters_in_their_keys_are_copied_and_recognised(s3, proxy, copy_here):
     names = ["a b.jpg", "a+b.jpg", "a%20b.jpg", "100%.jpg", "%2B.jpg", "ü é 日本.jpg", "a&amp;b<c>'\".jpg", "x\ty\nz"]
     rows = [
         row_of(s3, f"{DUMP}{name}", f"patients/{name}", upload(s3, f"{DUMP}{name}", name.encode()), len(name.encode()))
@@ -146,7 +146,7 @@ def test_a_copy_that_was_changed_since_is_noticed(s3, proxy, copy_here):
 
 
 def test_results_about_another_source_prove_nothing(s3, proxy, copy_here):
-    """The dump's object is another one by now, and so is the manifest: what is there is of the old one."""
+    """The dump's object and the manifest have changed since; the copy is of the older object."""
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     changed = rows[0]._replace(source_etag=upload(s3, rows[0].source_key, b"PICTURE 1"))
@@ -159,9 +159,9 @@ FORGERIES: dict[str, Any] = {
     "of another size": {"size": "8"},
     "without a size": {"size": ""},
     "of another source": {"source_key": f"{DUMP}99.jpg"},
-    "of another source etag": {"source_etag": "0" * 32},
+    "of another source ETag": {"source_etag": "0" * 32},
     "of another bucket": {"destination_bucket": "elsewhere"},
-    "of another etag": {"destination_etag": "0" * 32},
+    "of another ETag": {"destination_etag": "0" * 32},
     "not done": {"outcome": "failed"},
     "in words": {"size": "nine", "recorded_at": "yesterday", "outcome": ""},
 }
@@ -191,7 +191,7 @@ def test_the_newest_line_about_a_destination_counts(s3, proxy, copy_here):
     assert not proxy.counted()
 
 
-# --- listings that are incomplete, or that differ from the manifest ---------------------------------------------------
+# --- listings that are incomplete, or that differ from the manifest --------------------------------------------------
 
 
 def test_sources_that_are_listed_differently_from_the_manifest_are_not_copied(s3, proxy, copy_here):
@@ -212,7 +212,7 @@ def test_a_large_prefix_is_listed_in_parts_that_together_are_complete(s3, proxy,
     monkeypatch.setattr(resume, "ROWS_OF_A_PART", 10)
     rows = pictures(s3, 60)
     assert copy_here(proxy, rows).returncode == 0
-    assert proxy.counted() == {COPY: 60}, "a source that was not listed would have been looked at"
+    assert proxy.counted() == {COPY: 60}, "a source that was not listed would have been checked"
     assert not [request for request in proxy.seen if request.kind == HEAD and request.key.startswith(DUMP)]
     parts = [request.query.get("start-after") for request in proxy.seen if request.query.get("prefix") == [DUMP]]
     assert len(parts) == len({str(part) for part in parts}) == 6
@@ -264,16 +264,16 @@ def test_a_listing_with_too_many_pages_is_given_up_and_each_row_is_checked(s3, p
     assert copy_here(proxy, rows).stdout.startswith("copied 0   already present 5   conflicts 1 ")
 
 
-# --- etags that show nothing -----------------------------------------------------------------------------------------
+# --- ETags that show nothing -----------------------------------------------------------------------------------------
 
 
 def opaque(text: str) -> str:
-    """MD5s as etags that look like some and are none; and the MD5s again."""
+    """Swap MD5s for ETags that look like MD5s but are not, and back."""
     return re.sub(r"\b[0-9a-f]{32}\b", lambda found: found[0][::-1], text)
 
 
 def hide_md5s(proxy: AnsweringProxy) -> None:
-    """Have the store speak of etags that are no MD5s, in answers and conditions."""
+    """Make the store use ETags that are not MD5s, in answers and conditions."""
 
     def translate(headers: dict[str, str]) -> None:
         for name in ("if-match", "if-none-match", "x-amz-copy-source-if-match"):
@@ -305,7 +305,7 @@ def test_where_etags_are_not_md5s_copies_are_verified_by_reading_both(s3, proxy,
 
 
 def test_an_md5_alone_is_not_believed_if_the_canarys_etag_is_not_one(s3, proxy, copy_here):
-    """The store says of every object that its etag is the source's."""
+    """The store reports the source's ETag for every object."""
     row = picture(s3, 1)
     upload(s3, row.destination_key, b"PICTURE 1")
     lie = row.source_etag
@@ -378,7 +378,7 @@ def test_a_copy_with_s3s_own_key_is_proved_by_its_etag(s3, proxy, copy_here):
 
 
 def test_a_copy_of_other_bytes_is_not_verified(s3, proxy, copy_here):
-    """The store copies, and says so, and what is then there is something else of the same size."""
+    """The store reports the copy, but the destination then holds other bytes of the same size."""
     row, multipart = picture(s3, 1), None
     etag = upload_in_parts(s3, f"{DUMP}2.tif", [b"a" * 5 * MIB, b"b"])
     multipart = row_of(s3, f"{DUMP}2.tif", "patients/2.tif", etag, 5 * MIB + 1)
@@ -401,7 +401,7 @@ def test_an_object_in_parts_is_read_and_compared_once_and_known_afterwards(s3, p
     assert copy_here(proxy, [row]).returncode == 0
     assert proxy.counted() == {COPY: 1, HEAD: 1, GET: 1}
     read = [request.key for request in proxy.seen if request.kind == GET]
-    assert read.count(row.source_key) == 2, "once to try the right to, once to compare"
+    assert read.count(row.source_key) == 2, "once to test the permission, once to compare"
     assert body(s3, row.destination_key) == body(s3, row.source_key)
     proxy.seen.clear()
     assert copy_here(proxy, [row]).returncode == 0

@@ -1,4 +1,4 @@
-"""The export: three seeds from one snapshot of a real PostgreSQL, and what of a patient never leaves it."""
+"""The export: three seeds from one snapshot of a real PostgreSQL, and nothing of a patient but two ids."""
 
 import calendar
 import csv
@@ -308,7 +308,7 @@ def test_an_impossible_date_does_not_become_another_date(nexus_database, export,
             date.fromisoformat(row[3])
 
 
-def test_a_generic_batch_that_does_not_belong_to_a_patient_has_none(nexus_database, export, data):
+def test_a_generic_batch_that_does_not_belong_to_a_patient_has_no_patient_id(nexus_database, export, data):
     url = nexus_database("generic")
     add_patients(url, "generic", [""])
     add_batch(url, "generic", 11, 1)
@@ -392,7 +392,7 @@ def before_each_seed(monkeypatch, action):
     monkeypatch.setattr(export_nexus_records, "write_seed", act_and_write)
 
 
-def test_what_others_commit_meanwhile_is_in_none_of_the_files(nexus_database, export, data, monkeypatch):
+def test_rows_that_others_commit_meanwhile_are_in_none_of_the_files(nexus_database, export, data, monkeypatch):
     url = nexus_database("plan")
     fill(url, "plan")
 
@@ -422,7 +422,7 @@ def cut_connection(connection):
 
 
 @pytest.mark.parametrize("moment", [SEEDS[1], THE_END])
-def test_a_connection_that_is_ended_in_the_middle_leaves_every_file_as_it_was(
+def test_a_connection_that_is_ended_in_the_middle_leaves_every_file_unchanged(
     nexus_database, export, data, monkeypatch, moment
 ):
     url = nexus_database("plan")
@@ -435,7 +435,7 @@ def test_a_connection_that_is_ended_in_the_middle_leaves_every_file_as_it_was(
     assert everything(data) == before
 
 
-def test_a_connection_that_breaks_between_two_rows_leaves_every_file_as_it_was(
+def test_a_connection_that_breaks_between_two_rows_leaves_every_file_unchanged(
     nexus_database, export, data, monkeypatch
 ):
     url = nexus_database("plan")

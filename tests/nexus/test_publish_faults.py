@@ -294,7 +294,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_another_session_changes_before_the_insert_keeps_everything_out_and_is_named(clinic, change):
+def test_a_change_by_another_session_before_the_insert_prevents_publishing_and_is_named(clinic, change):
     site, before, act, named = CHANGES[change]
     clinic = clinic(site)
     held = []

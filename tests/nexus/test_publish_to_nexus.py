@@ -1,4 +1,4 @@
-"""Publishing: what is inserted, what keeps everything out, and the batches of patients who were imported again."""
+"""Publishing: what is inserted, what prevents it, and the batches of patients who were imported again."""
 
 import re
 import subprocess
@@ -290,7 +290,7 @@ def test_the_docs_say_how_to_undo_a_run(clinic):
 
 
 @sites
-def test_a_dry_run_inserts_nothing_and_prints_class_by_class_what_the_run_then_inserts(clinic, site):
+def test_a_dry_run_inserts_nothing_and_prints_by_kind_what_the_run_then_inserts(clinic, site):
     here = clinic(site)
     here.build([image(1)])
     here.published()
@@ -327,12 +327,12 @@ COPIES = {
     "already present": ([{"outcome": "already_present"}], True),
     "no result": ([], False),
     "another key": ([{"destination_key": "patients/other.jpg"}], False),
-    "another etag": ([{"source_etag": "f" * 32}], False),
+    "another ETag": ([{"source_etag": "f" * 32}], False),
     "another bucket": ([{"destination_bucket": "elsewhere"}], False),
     "failed": ([{"outcome": "failed"}], False),
     "conflict": ([{"outcome": "conflict"}], False),
     "source changed": ([{"outcome": "source_changed"}], False),
-    "an outcome nobody knows": ([{"outcome": "Copied"}], False),
+    "an unknown outcome": ([{"outcome": "Copied"}], False),
     "failed, then copied": ([{"outcome": "failed"}, {}], True),
     "copied, then conflict": ([{}, {"outcome": "conflict"}], False),
     "failed, then copied while a clock went back": ([{"outcome": "failed"}, {"recorded_at": "2026-01-01"}], True),
@@ -367,7 +367,7 @@ def test_only_images_whose_copy_is_verified_are_published_and_only_their_batches
     assert "verified copy" not in output
 
 
-# What keeps everything out
+# What prevents publishing
 
 
 HELD_DIFFERENTLY = {
@@ -387,7 +387,7 @@ HELD_DIFFERENTLY = {
 
 
 @sites
-def test_every_batch_that_nexus_holds_with_other_contents_is_named_and_keeps_everything_out(clinic, site):
+def test_every_batch_that_nexus_holds_with_other_contents_is_named_and_prevents_publishing(clinic, site):
     here = clinic(site)
     rows = [image(n, 1, f"2016-10-{n:02}") for n in range(1, 7)]
     here.build(rows)
@@ -441,7 +441,7 @@ def test_each_image_that_nexus_holds_with_other_contents_is_named_with_what_diff
     free = {"plan": "uploaded_at = now()", "generic": "uploaded_at = now(), caption = 'seen', \"order\" = 7"}[site]
     here.execute(f"update images_image set {free} where id = %s", rows[-1]["id"])
     here.build([*rows, image(60, 2)])
-    again = "export Nexus's records and build again"
+    again = "export Nexus's records and run `dbt build` again"
     expected = [
         finding(row, f"Nexus holds it with another {column}; {again}")
         for row, column in zip(rows, compared, strict=False)
@@ -463,7 +463,7 @@ def test_an_image_that_nexus_holds_under_another_id_is_named_with_that_id(clinic
     ]
     here.build(rows)
     assert here.refused() == sorted(
-        finding(row, f"Nexus already holds it as image {other}; export Nexus's records and build again")
+        finding(row, f"Nexus already holds it as image {other}; export Nexus's records and run `dbt build` again")
         for row, other in zip(rows, held, strict=False)
     )
 
@@ -545,7 +545,7 @@ def test_a_row_in_the_middle_that_a_rule_of_the_application_refuses_is_named(cli
     ]
     here.build(rows)
     (said,) = here.refused()
-    # of two rows that cannot both be there, either
+    # either of two rows that cannot both exist
     possible = rows[35:37] if rule == "deferred unique" else rows[36:37]
     assert said in [finding(row, f"the database refuses it ({name})") for row in possible]
 
@@ -622,7 +622,7 @@ ID_IS_A_NUMBER = """
 truncate images_image;
 alter table images_image drop constraint images_image_pkey, alter id type bigint using 1, add primary key (id)
 """
-# Changes to one database, one after the other, and why the mapping then does not fit.
+# Changes to one database, one after the other, and why the mapping does not fit afterwards.
 MISFITS = {
     "plan": {
         "alter table images_image add rating int not null": "images_image needs a value for rating",
@@ -805,7 +805,7 @@ RELINK |= {"image_ids_md5": ids_md5(image(1), image(2))}
 
 
 @sites
-def test_relinking_is_asked_for_and_gives_just_the_listed_batches_their_patient(left, site):
+def test_only_with_relink_and_only_the_listed_batches_get_their_new_patient(left, site):
     here = left(site)
     more = image(9, NEW, "2016-12-24")
     here.build([more], relink=[RELINK])
@@ -844,7 +844,7 @@ def test_nothing_is_relinked_if_a_new_row_is_refused(left):
     assert here.refused("--relink") == [finding(image(9), "the database refuses it (no_9)")]
 
 
-CHANGED = "its images are not the exported ones; export Nexus's records and build again"
+CHANGED = "its images are not the exported ones; export Nexus's records and run `dbt build` again"
 GONE = "is no longer in Nexus"
 
 
@@ -968,7 +968,7 @@ def test_a_warehouse_that_dbt_is_writing_to_is_refused_in_one_sentence(clinic):
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as writer:
         writer.stdout.readline()
-        assert_unusable(here.publish(), "cannot be opened: wait until dbt has ended, then run again")
+        assert_unusable(here.publish(), "cannot be opened: wait until dbt ends, then run again")
         writer.communicate("\n")
     here.published()
 
@@ -1001,10 +1001,10 @@ def test_the_settings_are_those_of_the_build(clinic):
     assert here.refused() == [f"image batch {batches[0]['id']}: Nexus holds it with another source"]
 
 
-# The whole way
+# End to end
 
 
-def test_what_was_published_is_already_linked_in_the_next_build_and_a_padded_day_is_the_same_batch(clinic):
+def test_published_images_are_already_linked_in_the_next_build_and_a_padded_day_is_the_same_batch(clinic):
     here = clinic("generic")
     projects.write_clinic(here.folder / "data", ["11/5/2016", "11/5/2016", "10/18/2016", "2/29/2020"])
     padded = str(uuid.uuid4())

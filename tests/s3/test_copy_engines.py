@@ -1,4 +1,4 @@
-"""The suite of conformity: both engines send the same requests to where boto3 goes, and give the same Answers."""
+"""The conformity suite: both engines send the same requests to where boto3 goes, and give the same Answers."""
 
 import gc
 import ipaddress
@@ -125,7 +125,7 @@ def test_both_engines_send_the_same_requests(s3, proxy, settings):
     ) in sent["crt"]
 
 
-def test_the_crt_sends_no_other_headers_than_those_of_a_signed_copy(s3, proxy, settings):
+def test_the_crt_sends_only_the_headers_of_a_signed_copy(s3, proxy, settings):
     exchange("crt", parameters(s3, "1.jpg"))
     assert set(proxy.seen[-1].headers) <= {
         "host", "content-length", "user-agent", "authorization", "x-amz-date", "x-amz-content-sha256",
@@ -138,7 +138,7 @@ def test_the_crt_sends_no_other_headers_than_those_of_a_signed_copy(s3, proxy, s
 
 
 @pytest.mark.parametrize("etag", ["line\nfeed", "a\r\nX-Amz-Acl: public-read"])
-def test_an_etag_that_no_header_can_hold_is_one_requests_failure(s3, proxy, settings, engine, etag):
+def test_an_etag_that_no_header_can_hold_fails_its_own_request_only(s3, proxy, settings, engine, etag):
     unfit, fit = exchange(engine, parameters(s3, "1.jpg", etag=etag) + parameters(s3, "2.jpg"))
     assert (unfit.status in (200, 401, 403), fit) == (False, COPIED)
     assert not [request for request in proxy.seen if "x-amz-acl" in request.headers]
@@ -461,7 +461,7 @@ def test_no_more_requests_are_in_flight_than_workers(s3, proxy, settings, engine
     assert proxy.most == 3
 
 
-def test_the_crts_requests_are_freed_when_they_have_ended(s3, settings):
+def test_the_crts_requests_are_freed_when_they_end(s3, settings):
     """They would be some kilobytes each, and the garbage collector cannot see into the CRT."""
 
     def requests() -> int:

@@ -110,10 +110,10 @@ def test_the_whole_bucket_is_listed_if_no_prefix_is_named(s3, tmp_path):
     assert [row["key"] for row in read_inventory(tmp_path / "out.csv")] == [f"{PREFIX}1.jpg"]
 
 
-def test_an_empty_listing_asks_whether_the_prefix_is_right(s3, tmp_path):
+def test_an_empty_listing_says_to_check_the_prefix(s3, tmp_path):
     run = run_script(s3.environment, f"s3://{s3.bucket}/imports/", "-o", tmp_path / "out.csv")
     assert run.returncode == 0
-    assert "is that the right prefix?" in run.stdout
+    assert "check the prefix" in run.stdout
     assert (tmp_path / "out.csv").read_text() == ",".join(SEED_COLUMNS["s3_inventory"]) + "\n"
 
 
@@ -129,12 +129,12 @@ def broken(s3, how):
     environment = dict(s3.environment)
     if how == "no such bucket":
         return environment, "clinic-of-nobody", "does not exist"
-    if how == "an impossible bucket":
-        return environment, "no bucket", "is not a possible bucket name"
+    if how == "an invalid bucket":
+        return environment, "no bucket", "is not a valid bucket name"
     if how == "a wrong secret":
-        return environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}, s3.bucket, "refused these credentials"
+        return environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}, s3.bucket, "rejected these credentials"
     if how == "a wrong key":
-        return environment | {"AWS_ACCESS_KEY_ID": "wrong"}, s3.bucket, "refused these credentials"
+        return environment | {"AWS_ACCESS_KEY_ID": "wrong"}, s3.bucket, "rejected these credentials"
     if how == "no credentials":
         kept = {name: value for name, value in environment.items() if name not in NO_CREDENTIALS}
         return kept, s3.bucket, "no S3 credentials found"
@@ -149,18 +149,18 @@ def broken(s3, how):
 @pytest.mark.parametrize(
     "how",
     [
-        "no such bucket", "an impossible bucket", "a wrong secret", "a wrong key", "no credentials", "no such profile",
+        "no such bucket", "an invalid bucket", "a wrong secret", "a wrong key", "no credentials", "no such profile",
         "no url for endpoint", "nobody at the endpoint",
     ],
 )  # fmt: skip
-def test_an_s3_that_cannot_be_used_is_one_sentence_and_nothing_is_written(s3, tmp_path, run_here, how):
+def test_an_s3_that_cannot_be_used_gives_one_sentence_and_nothing_is_written(s3, tmp_path, run_here, how):
     environment, bucket, saying = broken(s3, how)
     run = run_here(main, f"s3://{bucket}/{PREFIX}", environment=environment)
     assert_refused(run, tmp_path / "out.csv", saying=saying)
     assert not (tmp_path / "data").exists()
 
 
-def test_a_listing_that_breaks_off_leaves_the_older_file_as_it_was(s3_environment, large_bucket, tmp_path):
+def test_a_listing_that_breaks_off_leaves_the_older_file_unchanged(s3_environment, large_bucket, tmp_path):
     out = tmp_path / "out.csv"
     out.write_text("older\n")
     with answering_proxy(s3_environment) as proxy:
@@ -168,11 +168,11 @@ def test_a_listing_that_breaks_off_leaves_the_older_file_as_it_was(s3_environmen
         environment = s3_environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
         run = run_script(environment, f"s3://{large_bucket}/{PREFIX}", "-o", out)
     assert [len(request.query.get("continuation-token", ())) for request in proxy.seen] == [0, 1]
-    assert_refused(run, out, saying="refused these credentials")
+    assert_refused(run, out, saying="rejected these credentials")
     assert out.read_text() == "older\n"
 
 
-def test_a_full_disk_leaves_the_older_file_as_it_was(s3, tmp_path):
+def test_a_full_disk_leaves_the_older_file_unchanged(s3, tmp_path):
     put(s3, [f"{number}.jpg" for number in range(30)])
     out = tmp_path / "out.csv"
     out.write_text("older\n")
@@ -252,7 +252,7 @@ NOT_PAGES = {
 
 
 @pytest.mark.parametrize("what", NOT_PAGES)
-def test_what_is_not_a_page_of_a_listing_is_asked_for_again_or_ends_it(s3, proxy, monkeypatch, what):
+def test_an_answer_that_is_not_a_page_is_requested_again_or_ends_the_listing(s3, proxy, monkeypatch, what):
     s3.client.put_object(Bucket=s3.bucket, Key="x/1")
     asked = []
 

@@ -200,7 +200,7 @@ def test_copies_fail_their_check_if_anything_is_missing_changed_different_or_une
         checks.check_copies({"old": "a"}, {"copy": "a"}, after)
 
 
-def test_copies_pass_their_check_if_there_is_only_a_canary_besides():
+def test_copies_pass_their_check_if_only_a_canary_is_added():
     checks.check_copies({"old": "a"}, {"copy": "a"}, {"old": "a", "copy": "a", f"1/{checks.CANARY}": "c"})
 
 

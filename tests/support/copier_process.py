@@ -26,7 +26,7 @@ from linkage.s3.engines import open_engine
 
 @cache
 def processes() -> Any:
-    """Starts processes that have the copier, and what other tests run this way, imported already; all share one."""
+    """Starts processes in which the copier, and whatever else tests run this way, is already imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "publish_to_nexus"])
     with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
@@ -43,7 +43,7 @@ def run_copier(
     control: str = "",
     timeout: float = 240,
 ) -> CompletedProcess[str]:
-    """Run the copier; `begin` is called with its process id before it does anything. A `control` pauses shortly.
+    """Run the copier; `begin` is called with its process id before it does anything. A `control` pauses only briefly.
 
     A run that takes longer than `timeout` seconds is killed, and its exit code is `None`.
     """

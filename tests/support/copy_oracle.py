@@ -1,4 +1,4 @@
-"""An independent check of what copying leaves behind, in the store itself and in the results file's bytes.
+"""An independent check of the results of copying, in the store itself and in the bytes of the results file.
 
 It takes nothing from the copier but the manifest's columns and the canary's
 name and content. It returns a list of sentences, without any key.
@@ -23,12 +23,12 @@ DONE = {"copied", "already_present"}
 LOST_SOURCE = {"source_missing", "source_changed"}
 OUTCOMES = {*DONE, *LOST_SOURCE, "conflict", "failed"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-FEWEST_TRIES = 6  # of a row that failed, for no fault of ours is lasting
+FEWEST_TRIES = 6  # of a row that failed, because all our faults are transient
 READERS = 8
 
 
 class Version(NamedTuple):
-    """One version of an object, or a delete marker (without etag), as the store lists it."""
+    """One version of an object, or a delete marker (without ETag), as the store lists it."""
 
     key: str
     version: str
@@ -168,7 +168,7 @@ def body_of(clinic: Clinic, bucket: str, key: str) -> bytes:
 
 
 class Held(NamedTuple):
-    """What a destination holds: nothing (no etag) or an object; `kept`: its metadata and type are the source's."""
+    """What a destination holds: nothing (no ETag) or an object; `kept`: its metadata and type are the source's."""
 
     etag: str = ""
     sha256: str = ""
@@ -225,7 +225,7 @@ def untrue(line: dict[str, str], case: Case, held: Held) -> str:
     if outcome in DONE and not same:
         return "its destination holds something else" if held.etag else "nothing is at its destination"
     if outcome in DONE and line["destination_etag"] != held.etag:
-        return "with another etag than the store's"
+        return "with another ETag than the store's"
     if outcome == "copied" and case.planted:
         return "it existed before"
     if outcome == "conflict" and (same or not held.etag):

@@ -87,7 +87,7 @@ def body(s3: S3, key: str, bucket: str = "") -> bytes:
 
 
 def objects(s3: S3, prefix: str = "") -> dict[str, tuple]:
-    """Key → etag, size and time of every object."""
+    """Key → ETag, size and time of every object."""
     pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=s3.bucket, Prefix=prefix)
     return {
         found["Key"]: (found["ETag"], found["Size"], found["LastModified"])
@@ -97,7 +97,7 @@ def objects(s3: S3, prefix: str = "") -> dict[str, tuple]:
 
 
 def without_canary(s3: S3, prefix: str = "") -> dict[str, tuple]:
-    """Every object but the one that the copier tries the store with."""
+    """Every object except the canary."""
     return {key: found for key, found in objects(s3, prefix).items() if key != CANARY_KEY}
 
 
@@ -136,7 +136,7 @@ def keep_versions(s3: S3) -> None:
 
 
 def only_line(run: Any) -> str:
-    """What a run says that could not be: one line on stderr, and exit code 2."""
+    """The one line on stderr of a run that ended with exit code 2."""
     assert run.returncode == 2, run
     *before, last = run.stderr.splitlines()
     assert not before, run.stderr

@@ -1,7 +1,7 @@
-"""A second reading of the rules (docs/specification.md) in plain Python.
+"""A second implementation of the rules (docs/specification.md) in plain Python.
 
 Written from the specification alone, as literally as possible, and sharing nothing
-with the models: what both agree on is likely what the specification says.
+with the models: where both agree, they are likely to agree with the specification.
 """
 
 import csv
@@ -129,7 +129,7 @@ def unlinked_key_of(image_type, recid, extension):
 
 
 def fill_template(template, fields):
-    """`template` with each `{field}` replaced, once; a value that looks like a field stays what it is."""
+    """`template` with each `{field}` replaced, once; a value that looks like a field stays unchanged."""
     return re.sub("{([a-z_]+)}", lambda match: fields[match[1]], template)
 
 
@@ -139,7 +139,7 @@ def none_last(*values):
 
 
 def comparable(rows):
-    """`rows` of a mart in one fixed order, whatever is None in them."""
+    """`rows` of a mart in one fixed order, even where values are None."""
     return sorted(rows, key=lambda row: none_last(*row))
 
 
@@ -177,7 +177,7 @@ def read_objects(folder, prefix):
 
 
 def read_export(folder, order):
-    """The export's rows: the texts as they are, and beside them what they read as."""
+    """The export's rows: the texts unchanged, and beside them the values that they are read as."""
     return [
         {
             "texts": row,
@@ -367,7 +367,7 @@ def expected_marts(folder: Path, settings: dict) -> dict[str, list[tuple]]:
             return "empty_object"
         return None
 
-    # Every row's outcome, and what is known of it.
+    # Every row's outcome, and what is known about it.
     for row in export:
         row.update(image_id=image_id_of(row["filemaker_id"], row["recid"]), patient_id=None, batch_id=None)
         row.update(object=None, s3_key=None, outcome="skipped", reason=None)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
-# What becomes of a message: None, it is passed on; otherwise the connection ends without an answer to it.
+# What happens to a message: with None it is passed on; otherwise the connection ends without an answer to it.
 DROPPED, LOST_ANSWER = "dropped", "passed on, its answer is lost"
 
 

@@ -26,7 +26,7 @@ from sandbox.settings import DEFAULT_VARS, DUMP
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 # Dates as month, day, year: 20 of them, so that day and month cannot be swapped.
 DATES = [f"{month}/{month + 12}/{year}" for year in (2016, 2017) for month in range(1, 11)]
-# What nexus_patients.csv may hold that cannot be read, and what is said about it, on either engine.
+# Contents of nexus_patients.csv that cannot be read, and the message about each, on either engine.
 MALFORMED = [
     ("patient_id,filemaker_id\nn-1,SECRET\nn-2\n", "line 3 has 1 fields, not 2"),
     ('patient_id,filemaker_id\nn-1,"a\nb"\nn-2,SECRET,3,4\n', "line 4 has more than 2 fields"),
@@ -44,7 +44,7 @@ DBT = Path(sys.executable).with_name("dbt")
 
 
 def given(variables: dict) -> list[str]:
-    """dbt's arguments for these vars and the documented defaults of the others, whatever dbt_project.yml says."""
+    """dbt's arguments for these vars and the documented defaults of the others, regardless of dbt_project.yml."""
     return ["--vars", json.dumps(DEFAULT_VARS | variables)]
 
 
@@ -157,7 +157,7 @@ class InProcess:
             self.said.append(event.info.msg)
 
     def invoke(self, runner, arguments):
-        """Run dbt; what a command would leave behind in its own process is set back: environment, umask, database."""
+        """Run dbt; changes that end with a command's own process are reset: environment, umask, database."""
         umask = os.umask(0o022)
         try:
             with patch.dict(os.environ, self.project.environment), chdir(PROJECT_ROOT):

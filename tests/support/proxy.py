@@ -73,7 +73,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer; if it is `cut`, one byte more is announced than comes, and the connection ends."""
+    """An answer; if it is `cut`, one byte more is announced than is sent, and the connection ends."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -82,7 +82,7 @@ class Reply(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """The connection ends without an answer, after so many seconds, or is `reset`; the request is `done` before."""
+    """The connection ends without an answer, after this many seconds, or is `reset`; the request is `done` before."""
 
     seconds: float = 0
     done: bool = False
@@ -181,7 +181,7 @@ def shortened(name: str, chance: random.Random, reply: Reply) -> Reply:
 
 
 class AnsweringProxy(ThreadingHTTPServer):
-    """`rule(request)` may decide what becomes of a request; `change(request, reply)` changes the server's answers.
+    """`rule(request)` may decide what happens to a request; `change(request, reply)` changes the server's answers.
 
     With `translate(headers)` requests are passed on with other headers, and
     signed with the real server's keys, whatever keys they came with. `seen` has
@@ -237,7 +237,7 @@ class AnsweringProxy(ThreadingHTTPServer):
         return [one.key for one in self.seen if one.kind == COPY and not one.key.endswith("image-linkage-canary")]
 
     def decide(self, request: Request) -> Reply | Closed:
-        """What becomes of a request."""
+        """What happens to a request."""
         with self.lock:
             self.present += bool(request.key)
             self.most = max(self.most, self.present)

@@ -47,7 +47,7 @@ TEXTS = (
     "?", "NULL", "null", "NaN", "None", "\\N", "''", '"', ",", "a,b", 'say "so"', "two\nlines", "Füße 足 🦶", "{recid}",
 )  # fmt: skip
 
-# FileMaker's patients: hex that is no RFC version, all digits, all letters.
+# FileMaker's patients: hex digits of no RFC version, all digits, all letters.
 PATIENTS = (
     "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
     "00000000-0000-0000-0000-000000000001", "deadbeef-0000-ffff-0000-00000000beef",
@@ -84,7 +84,7 @@ EXTENSIONS = (
     "jpg", "jpg", "jpg", "JPG", "png", "HEIC", "jpeg", "pdf", "tIfF", "mov", "j pg", "j,pg", 'j"pg', "j'pg", "jpg ",
     "gİf", "{recid}", "j\npg", "ＪＰＧ", "足",
 )  # fmt: skip
-# Names under the prefix that tell no recid; `{n}` is a recid that is in use.
+# Names under the prefix without a recid; `{n}` is a recid that is in use.
 ODD_NAMES = (
     "{n}_thumb.jpg", "{n}.1.jpg", "0{n}.jpg", "sub/{n}.jpg", "{n}", "{n}.", ".jpg", "", "Thumbs.db", "{n} .jpg",
     "-{n}.jpg", "{n}.jpg/", "1234567890123456789.jpg", "{n}\n.jpg", "0.jpg", "٣.jpg", "/{n}.jpg", "{n},0.jpg",
@@ -110,7 +110,7 @@ def pick(below, values):
 
 
 def once_in(below, times):
-    """True about once in so many times."""
+    """True about once in `times`."""
     # Not the last number, nor the first: Hypothesis likes both more than the others.
     return below(times) == times // 2
 
@@ -179,7 +179,7 @@ def make_settings(below):
     if once_in(below, 3):
         settings["destination_bucket"] = pick(below, ("clinic-dump", "nexus-media"))
     if settings["source_prefix"] == "":
-        # Else every destination lies under the source prefix.
+        # Otherwise every destination is under the source prefix.
         settings["destination_bucket"] = "nexus-media"
     if once_in(below, 3):
         settings["batch_name_suffix"] = pick(below, ("", ' (o\'ld "FM", 100%)', "足"))
@@ -214,7 +214,7 @@ class World(NamedTuple):
 
 
 def make_world(below, rows):
-    """Patients, days, image ids and recids for about so many rows: few, so that they meet."""
+    """Patients, days, image ids and recids for about this many rows: few, so that rows share them."""
     settings = make_settings(below)
     today = date.fromisoformat(settings["today"])
     days = [DAYS[below(len(DAYS))] for _ in range(3)] + [date(2016, 11, 5), today]
@@ -313,7 +313,7 @@ def make_object(below, world, name):
 
 
 def make_inventory(below, world):
-    """One object for most recids, none or several for some; and names that tell no recid."""
+    """One object for most recids, none or several for some; and names without a recid."""
     objects = []
     for recid in world.recids:
         for _ in range(pick(below, (1, 1, 1, 1, 1, 1, 1, 0, 2, 1))):
@@ -336,7 +336,7 @@ def make_nexus_patients(below, world):
     pairs = []
     for number, patient in enumerate(world.patients):
         for copy in range(pick(below, (1, 1, 1, 1, 0, 2))):
-            # A second Nexus patient for the same id; or the same one again, written otherwise.
+            # A second Nexus patient for the same id; or the same one again, written differently.
             other = number if once_in(below, 3) else number + 100_000 * copy
             if once_in(below, 15):
                 other = 0
@@ -352,7 +352,7 @@ def make_nexus_patients(below, world):
 def make_nexus_batches(below, world, pairs):
     """Batches that Nexus holds: some for a patient and day of the export, in several copies or from other sources.
 
-    An id that stands for a second patient or day has another source, so that no id is reused for two batches.
+    An id that is used for a second patient or day has another source, so that no id is reused for two batches.
     """
     rows, owners = [], {}
     nexus_of = {patient: nexus for nexus, patient in pairs}
@@ -470,7 +470,7 @@ def make_copy_results(below, world):
 
 
 def rearranged(below, rows):
-    """The same rows in another order, which says nothing; or, of few rows, none: a header-only file."""
+    """The same rows in another order, which must not matter; or, instead of few rows, none: a header-only file."""
     if len(rows) <= 100 and once_in(below, 40):
         return []
     if once_in(below, 3):
@@ -520,7 +520,7 @@ def data_folders(draw: st.DrawFn, rows: int = 24) -> Folder:
 
 
 def write_folder(folder: Folder, path: Path) -> None:
-    """Write the seven CSV files into the folder `path`, which is made where it is missing."""
+    """Write the seven CSV files into the folder `path`, which is created if missing."""
     path.mkdir(parents=True, exist_ok=True)
     for seed, file in folder.files.items():
         header, *rows = [SEED_COLUMNS[seed], *file.rows]
@@ -533,7 +533,7 @@ def write_folder(folder: Folder, path: Path) -> None:
 
 
 def quoted(value, always):
-    """`value` as RFC 4180 wants it. (Before 3.13 the csv module leaves a lone CR unquoted.)"""
+    """`value` as RFC 4180 requires it. (Before 3.13 the csv module leaves a lone CR unquoted.)"""
     if always or any(character in value for character in ',"\r\n'):
         return '"' + value.replace('"', '""') + '"'
     return value

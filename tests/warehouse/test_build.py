@@ -59,7 +59,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def texts_with(project: Project, marker: str) -> list[Path]:
-    """The files that dbt left and that hold `marker`; the database, which holds the records, aside."""
+    """The files that dbt left and that contain `marker`, except the database, which holds the records."""
     kept = [path for path in project.work.rglob("*") if path.is_file() and not path.name.startswith("warehouse.duckdb")]
     assert len(kept) > 20
     return [path for path in kept if marker.encode() in path.read_bytes()]
@@ -79,7 +79,7 @@ def test_a_build_that_passes_leaves_the_manifest_behind(project):
     assert [row[2].removeprefix(DUMP) for row in rows] == [f"{n}.jpg" for n in range(1, 21)]
 
 
-def test_what_dbt_and_duckdb_write_is_the_owners_alone(project, tmp_path):
+def test_only_the_owner_can_read_what_dbt_and_duckdb_write(project, tmp_path):
     copy = copy_of_project(tmp_path)
     project.root, project.work = copy, copy / "work"
     project.__post_init__()
@@ -92,7 +92,7 @@ def test_what_dbt_and_duckdb_write_is_the_owners_alone(project, tmp_path):
         assert folder.stat().st_mode & 0o777 == 0o700, folder
     for file in (project.manifest, project.work / "warehouse.duckdb", project.work / "target" / "run_results.json"):
         assert file.stat().st_mode & 0o777 == 0o600, file
-    # a folder outside the project is left as it is: others may need it
+    # a folder outside the project is left unchanged: others may need it
     assert elsewhere.stat().st_mode & 0o777 == 0o755
 
 
@@ -102,7 +102,7 @@ def copy_of_project(folder: Path) -> Path:
     return Path(shutil.copytree(PROJECT_ROOT, folder / "project", ignore=ignored))
 
 
-def test_the_mark_of_a_build_that_passed_is_lost_when_anything_behind_what_is_handed_over_is_made_again(dbt):
+def test_the_mark_of_a_build_that_passed_is_lost_when_a_table_that_it_vouches_for_is_made_again(dbt):
     def marked() -> str | None:
         with duckdb.connect(str(dbt.project.work / "warehouse.duckdb"), read_only=True) as connection:
             return proved_schema(connection)
@@ -162,7 +162,7 @@ def test_only_a_whole_build_writes_a_manifest(dbt):
     assert not dbt.project.manifest.exists()
 
 
-def test_a_build_that_fails_takes_an_older_manifest_away_and_says_why(dbt):
+def test_a_build_that_fails_removes_an_older_manifest_and_says_why(dbt):
     days_first = [f"{day}/{month}/{year}" for month, day, year in (date.split("/") for date in DATES)]
     write_clinic(dbt.project.data, days_first)
     ended = dbt("build", *NO_UNIT_TESTS)
@@ -170,7 +170,7 @@ def test_a_build_that_fails_takes_an_older_manifest_away_and_says_why(dbt):
     assert "The dates contradict filemaker_date_order mdy (20 of them do not fit; as dmy 0 do not)" in ended.text
     assert "set filemaker_date_order to dmy" in ended.text
     assert not dbt.project.manifest.exists()
-    # a failing test alone takes it away, too
+    # a failing test alone removes it, too
     dbt.project.manifest.write_text("an older one")
     assert not dbt("test", "--select", "date_order_is_not_contradicted").success
     assert not dbt.project.manifest.exists()
@@ -180,7 +180,7 @@ def test_a_build_that_fails_takes_an_older_manifest_away_and_says_why(dbt):
     assert len(read_manifest(dbt.project)) == 21
 
 
-def test_unit_tests_hold_whatever_the_settings(dbt):
+def test_unit_tests_pass_with_any_settings(dbt):
     settings = {
         "filemaker_date_order": "dmy",
         "source_prefix": "dump/",
@@ -224,7 +224,7 @@ def test_record_numbers_of_a_cloned_file_fail_the_build(dbt):
     assert ended.success, ended.text
 
 
-def test_dates_that_fit_two_orders_are_warned_of(dbt):
+def test_dates_that_fit_two_orders_give_a_warning(dbt):
     write_clinic(dbt.project.data, ["1/2/2016", "2/3/2016", "3/4/2016"])
     ended = dbt("build", *NO_UNIT_TESTS)
     assert ended.success, ended.text
@@ -232,7 +232,7 @@ def test_dates_that_fit_two_orders_are_warned_of(dbt):
     assert len(read_manifest(dbt.project)) == 4
 
 
-def test_a_batch_of_another_patient_than_its_images_is_named_and_one_whose_patient_is_gone_is_to_relink(dbt):
+def test_a_batch_of_another_patient_than_its_images_is_named_and_one_whose_patient_is_gone_is_listed_to_relink(dbt):
     write_seed(
         dbt.project.data,
         "nexus_patients",
@@ -287,10 +287,10 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_sentence(dbt, name, value
 
 
 @pytest.mark.parametrize("kind", ["absolute", "relative"])
-def test_every_dbt_command_leaves_every_input_as_it_was(project, kind):
+def test_every_dbt_command_leaves_every_input_unchanged(project, kind):
     if kind == "relative":
         project.linkage_data = os.path.relpath(project.data, PROJECT_ROOT)
-    # files beside the seeds, and the seeds of a clinic in a folder below, are nobody's
+    # files beside the seeds, and the seeds of a clinic in a folder below, are not inputs
     (project.data / "Notes.csv").write_text('a,"b\n')
     (project.data / "demo").mkdir()
     for path in list(project.data.glob("*.csv")):
@@ -306,8 +306,8 @@ def test_every_dbt_command_leaves_every_input_as_it_was(project, kind):
         assert hashes(project.data) == before, command
 
 
-def test_without_the_projects_own_seed_loading_an_input_is_written_over(project, tmp_path):
-    """The safeguard taken out: dbt's own materialization writes SQL over a CSV with an absolute path."""
+def test_without_the_projects_own_seed_loading_an_input_is_overwritten(project, tmp_path):
+    """The safeguard is taken out: dbt's own materialization writes SQL over a CSV with an absolute path."""
     copy = copy_of_project(tmp_path)
     macros = copy / "macros" / "duckdb_files.sql"
     text = macros.read_text()
@@ -333,7 +333,7 @@ def test_a_malformed_seed_is_refused_with_its_line_and_without_its_values(dbt, t
     assert texts_with(dbt.project, "SECRET") == []
 
 
-def test_seeds_are_read_whatever_their_line_ends_order_and_extra_columns(dbt):
+def test_seeds_are_read_with_any_line_ends_column_order_and_extra_columns(dbt):
     for seed in SEED_COLUMNS:
         path = dbt.project.data / f"{seed}.csv"
         with path.open(encoding="utf-8", newline="") as file:
@@ -345,7 +345,7 @@ def test_seeds_are_read_whatever_their_line_ends_order_and_extra_columns(dbt):
     assert dbt.project.query("select count(*) from image") == [(20,)]
 
 
-def test_values_after_many_rows_may_hold_quotes_and_line_feeds(dbt):
+def test_values_after_many_rows_may_contain_quotation_marks_and_line_feeds(dbt):
     rows = [{"recid": n, "Type": 'a "b", NULL\nc' if n > 30_000 else "x"} for n in range(1, 40_001)]
     write_seed(dbt.project.data, "filemaker_images_metadata", rows)
     ended = dbt("build", *NO_UNIT_TESTS)
@@ -356,7 +356,7 @@ def test_values_after_many_rows_may_hold_quotes_and_line_feeds(dbt):
     ]
 
 
-def test_the_sample_gives_the_expected_marts_whatever_a_clinic_has_set(tmp_path):
+def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tmp_path):
     copy = copy_of_project(tmp_path)
     settings = (copy / "dbt_project.yml").read_text()
     for default, other in (("order: mdy", "order: dmy"), ("_dump", "_other"), ("policy: report", "policy: copy")):
@@ -417,7 +417,7 @@ def test_the_page_about_reasons_says_what_the_reference_seed_says():
     assert written == [row[1:] for row in listed]
 
 
-def test_no_free_text_of_a_record_is_in_what_dbt_says_or_keeps_as_text(project):
+def test_no_free_text_of_a_record_is_in_the_output_or_text_files_of_dbt(project):
     """Every unreadable cell gets its reason; its value stays in the database file."""
     marker = "SECRETNAME"
     values = dict.fromkeys(SEED_COLUMNS["filemaker_images_metadata"], f'{marker}\n,"')

@@ -1,4 +1,4 @@
-"""The second reading of the rules, checked against cases written by hand from the contract's text."""
+"""The second implementation of the rules, checked against cases written by hand from docs/specification.md."""
 
 import csv
 import tempfile
@@ -23,7 +23,7 @@ NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
 PREFIX = "filemaker-import/images-bulk-dump/"
 PATIENT = "AAAAAAAA-BBBB-CCCC-DDDD-EEEEEEEEEEEE"
 TODAY = {"today": date(2026, 1, 1)}
-# One row that can be linked, and what stands with it in the other files.
+# One row that can be linked, and the rows that belong to it in the other files.
 ROW = {
     "recid": "6,066", "id_Contact": PATIENT, "date": "11/5/2016", "Type": "Plantar\n", "NexusExportDate": "1/2/2026",
     "id": "12345678-90AB-CDEF-FFFF-000000000001",
@@ -76,7 +76,7 @@ def test_a_row_with_its_patient_and_object_is_linked(tmp_path):
 
 
 def test_the_manifest_is_in_the_order_of_patient_day_and_recid_and_the_unlinked_come_last(tmp_path):
-    # Nexus orders its two patients the other way round; the strangers' ids stand before and after theirs.
+    # Nexus orders its two patients the other way round; the strangers' ids sort before and after theirs.
     patients = {letter: letter * 8 + PATIENT[8:] for letter in "0ABF"}
     rows = [
         ("1", "A", "1/1/2016"), ("10", "B", "1/1/2016"), ("9", "B", "1/1/2016"), ("2", "B", "12/1/2015"),
@@ -112,7 +112,7 @@ def test_objects_that_belong_to_no_linked_row_are_listed_with_their_reason(tmp_p
 
 
 def check_conservation(result):
-    """What §7 says of every data folder, however odd."""
+    """Check what must hold for every data folder, however odd (docs/specification.md, Outcomes)."""
     figures = dict(result["import_summary"])
     rows = Counter(outcome for _, _, outcome, *_ in result["image_outcome"])
     assert figures["export_rows"] == rows["linked"] + rows["already_linked"] + rows["skipped"]

@@ -76,14 +76,14 @@ def rows_of(project: Project, table: str) -> list[tuple]:
 
 
 def files_with(project: Project, marker: str) -> list[Path]:
-    """The files that dbt left and that hold `marker`."""
+    """The files that dbt left and that contain `marker`."""
     kept = [path for path in project.work.rglob("*") if path.is_file()]
     assert {"dbt.log", "run_results.json"} <= {path.name for path in kept}
     return [path for path in kept if marker.encode() in path.read_bytes()]
 
 
 def records_of(manifest: Path) -> list[list[str]]:
-    """What a CSV reader makes of the manifest; DuckDB quotes more values than need be."""
+    """The manifest's records, as a CSV reader reads them; DuckDB quotes more values than necessary."""
     with manifest.open(encoding="utf-8", newline="") as file:
         return list(csv.reader(file))
 
@@ -102,12 +102,12 @@ def check_equal(dbt: InProcess, duckdb: InProcess, write) -> None:
     assert records_of(dbt.project.manifest) == records_of(duckdb.project.manifest)
 
 
-def test_the_sample_gives_on_postgres_what_it_gives_on_duckdb(dbt, duckdb, write):
+def test_the_sample_gives_the_same_marts_on_postgres_as_on_duckdb(dbt, duckdb, write):
     shutil.copytree(SAMPLE_FOLDER, dbt.project.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
     check_equal(dbt, duckdb, write)
 
 
-def test_values_come_out_as_on_duckdb_whatever_they_are(dbt, duckdb, write):
+def test_any_value_comes_out_as_on_duckdb(dbt, duckdb, write):
     values = ["NULL", "null", "", "\\N", "\\.", " ", 'a "b", c\nd', "\r", "é😀", "\x01", "'", "\\", "a\r\nb"]
     export = [(n, "", "", value, value, "", "", "", "") for n, value in enumerate(values * 800)]
     # in the manifest's order and quoting
@@ -159,7 +159,7 @@ def test_a_build_needs_no_more_than_a_database_and_leaves_no_free_text_and_no_pa
     assert project.query("select count(*) from pg_largeobject_metadata") == [(0,)]
 
 
-def test_every_dbt_command_on_postgres_leaves_every_input_as_it_was(dbt):
+def test_every_dbt_command_on_postgres_leaves_every_input_unchanged(dbt):
     before = hashes(dbt.project.data)
     for command in (["seed"], ["seed", "--full-refresh"], ["compile"], ["build", "--empty"]):
         ended = dbt(*command)
@@ -190,8 +190,8 @@ def test_a_malformed_seed_is_refused_on_postgres_with_its_line_and_without_its_v
     assert dbt.project.query("select count(*) from pg_largeobject_metadata") == [(0,)]
 
 
-def test_what_the_server_says_of_a_row_is_in_no_output_and_no_file(dbt):
-    """The server refuses a row that the checks let through: as where a text is longer than it can store."""
+def test_the_servers_message_about_a_row_is_in_no_output_and_no_file(dbt):
+    """The server refuses a row that the checks let through, such as a text that is longer than it can store."""
     assert dbt("seed").success
     write_seed(dbt.project.data, "nexus_patients", [{"patient_id": "SECRET", "filemaker_id": "SECRET"}])
     macros = dbt.manifest.macros
@@ -207,7 +207,7 @@ def test_what_the_server_says_of_a_row_is_in_no_output_and_no_file(dbt):
     assert files_with(dbt.project, "SECRET") == []
 
 
-def test_seeds_are_read_on_postgres_whatever_their_line_ends_order_and_extra_columns(dbt):
+def test_seeds_are_read_on_postgres_with_any_line_ends_column_order_and_extra_columns(dbt):
     shutil.copytree(SAMPLE_FOLDER, dbt.project.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
     assert dbt("seed").success
     before = {seed: rows_of(dbt.project, seed) for seed in SEED_COLUMNS}
@@ -252,13 +252,13 @@ def test_only_a_whole_build_that_passed_gives_a_manifest(dbt, write):
     def pass_again() -> None:
         assert dbt("run-operation", "mark_build", "--args", f"{{mark: {PROVED}}}").success
 
-    # parts of a build say nothing, but for one that makes the table anew
+    # parts of a build change nothing, except one that makes the table again
     assert dbt("test", "--select", "conservation").success
     assert not refused()
     assert manifest.read_bytes() == first
     assert dbt("run", "--select", "copy_manifest").success
     assert refused()
-    # a whole build that ends before anything is made
+    # a whole build that ends before any table is made
     pass_again()
     assert not refused()
     assert not dbt("build", *NO_UNIT_TESTS, variables={"today": "1 June"}).success
@@ -275,7 +275,7 @@ def test_only_a_whole_build_that_passed_gives_a_manifest(dbt, write):
     assert refused()
 
 
-def test_a_database_that_says_no_to_the_manifest_command_is_told_in_one_sentence(dbt, write):
+def test_a_database_that_rejects_the_manifest_command_is_reported_in_one_sentence(dbt, write):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         for changes, complaint in (

@@ -1,4 +1,4 @@
-"""The marts of random data folders, against a second, plain-Python reading of the contract."""
+"""The marts of random data folders, compared with a second implementation of docs/specification.md in Python."""
 
 from collections import Counter
 from datetime import date
@@ -39,7 +39,7 @@ def dbt_on_postgres(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def check_marts(dbt: InProcess, variables: dict) -> None:
-    """Build the marts of the folder as it is now and compare each with the second reading, row for row."""
+    """Build the marts of the folder as it is now and compare each with the second implementation, row for row."""
     ended = dbt("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test", variables=variables)
     assert ended.success, ended.text
     for mart, expected in expected_marts(dbt.project.data, variables).items():
@@ -54,7 +54,7 @@ def check_marts(dbt: InProcess, variables: dict) -> None:
 
 
 def check_date_order_evidence(dbt: InProcess, variables: dict) -> None:
-    """The evidence that the converter prints, and the one that the build goes by, are the same."""
+    """Check that the converter prints the same evidence as the build uses."""
     rows = read_seed(dbt.project.data, "filemaker_images_metadata")
     recids, dates = ([row[column] or "" for row in rows] for column in ("recid", "date"))
     configured = variables.get("filemaker_date_order", "mdy")
@@ -66,7 +66,7 @@ def check_date_order_evidence(dbt: InProcess, variables: dict) -> None:
         for order, row in evidence.iterrows()
     }
     found = {order: tuple(figures) for order, *figures in dbt.project.mart("date_order_evidence", EVIDENCE_OF_BUILD)}
-    # where nothing is a date at all, no order has a row
+    # if no value is a date, no order has a row
     assert found == (expected if any(text.strip(WHITE_SPACE) for text in dates) else {})
 
 
@@ -87,12 +87,12 @@ def check_random_folder(dbt: InProcess, folder) -> None:
 
 @settings(max_examples=20, derandomize=True, phases=[Phase.generate], **SLOW)
 @given(folder=data_folders())
-def test_random_folders_give_the_marts_of_a_second_reading(dbt, folder):
+def test_random_folders_give_the_same_marts_as_a_second_implementation(dbt, folder):
     check_random_folder(dbt, folder)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_large_random_folders_give_the_marts_of_a_second_reading(dbt, seed):
+def test_large_random_folders_give_the_same_marts_as_a_second_implementation(dbt, seed):
     check_marts(dbt, large_folder(seed, 4_000, Path(dbt.project.data)))
 
 
@@ -116,11 +116,11 @@ def test_many_random_folders_give_the_same_marts_on_postgres(dbt_on_postgres, fo
 @pytest.mark.fuzz
 @settings(max_examples=200, **SLOW)
 @given(folder=data_folders())
-def test_many_random_folders_give_the_marts_of_a_second_reading(dbt, folder):
+def test_many_random_folders_give_the_same_marts_as_a_second_implementation(dbt, folder):
     check_random_folder(dbt, folder)
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("seed", range(10, 20))
-def test_many_large_random_folders_give_the_marts_of_a_second_reading(dbt, seed):
+def test_many_large_random_folders_give_the_same_marts_as_a_second_implementation(dbt, seed):
     check_marts(dbt, large_folder(seed, 6_000, Path(dbt.project.data)))

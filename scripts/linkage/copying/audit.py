@@ -1,4 +1,4 @@
-"""Whether the store holds what the manifest and the results say: read-only, at any later time."""
+"""Checks, read-only and at any later time, that the store holds what the manifest and the results say."""
 
 from functools import partial
 from pathlib import Path
@@ -56,9 +56,10 @@ def audit_results(results: Path, *, workers: int, log: bool) -> Audit:
 
 
 def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
-    """Compare the rows of the table `manifest` with listings, and look at each object that these do not prove.
+    """Compare the rows of the table `manifest` with listings, and check each object that they do not prove.
 
-    The originals are not listed: then no row is one to copy, and thus missing, because of listings alone.
+    The originals are not listed, so that a row never counts as one to copy, and thus as missing, because of
+    listings alone.
     """
     rows = count_rows(tables)
     if not rows:
@@ -74,7 +75,7 @@ def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
 
 
 def finding(outcome: Outcome) -> Outcome:
-    """What an outcome of looking says about a copy that should exist."""
+    """The finding about a copy that should exist, from the outcome of checking it."""
     if outcome.outcome == "already_present":
         return outcome._replace(outcome=VERIFIED)
     if outcome.outcome == "conflict":

@@ -1,4 +1,4 @@
-"""Before the first copy: does this store enforce what keeps copies safe, and may we read and write?"""
+"""Checks, before the first copy, that the store enforces what keeps copies safe, and that we may read and write."""
 
 import hashlib
 import random
@@ -34,24 +34,24 @@ def canary_keys(tables: Tables) -> dict[str, str]:
 def canary_key(destination_key: str) -> str:
     """The canary's key beside the patients' folders, where copies may be written.
 
-    It lies in the folder of the destination, up to the first folder that is
-    named by a UUID, a number or a date.
+    Its folder is that of the destination, up to the first folder that is named
+    by a UUID, a number or a date.
     """
     *folders, _ = destination_key.split("/")
     return "/".join([*takewhile(lambda folder: not OF_ONE_IMAGE.search(folder), folders), CANARY_NAME])
 
 
 def place_canaries(client: Any, tables: Tables, canaries: dict[str, str]) -> bool:
-    """Put the canary into each destination bucket; return whether the etags of what is written there are MD5s.
+    """Put the canary into each destination bucket; return whether the ETags of what is written there are MD5s.
 
-    Raises UnusableInput if its key lies among the originals or holds something
-    else, or if these credentials may not write.
+    Raises UnusableInput if its key is among the originals or holds another
+    object, or if these credentials may not write.
     """
     for bucket, key in canaries.items():
         among = "select 1 from source_prefix where starts_with(?, prefix) and (prefix <> '' or bucket = ?) limit 1"
         if tables.run(among, key, bucket):
             raise UnusableInput(
-                f"'{key}', on which the store is tried, would lie among the originals; set destination_key_template to "
+                f"'{key}', on which the store is tested, would be among the originals; set destination_key_template to "
                 "the folder that the copies go to"
             )
         with s3_errors(bucket):
@@ -60,7 +60,7 @@ def place_canaries(client: Any, tables: Tables, canaries: dict[str, str]) -> boo
 
 
 def check_store(send: Send, canaries: dict[str, str]) -> None:
-    """Try each destination bucket on the canary that is there.
+    """Test each destination bucket on its canary.
 
     The canary is copied only onto itself, under conditions that must each be
     refused; it is never removed, and nothing else is left in a store that fails.
@@ -89,7 +89,7 @@ def write_canary(client: Any, bucket: str, key: str) -> None:
 
 
 def onto_itself(bucket: str, key: str) -> Parameters:
-    """A copy of the canary onto itself, which S3 allows if metadata are replaced; it changes nothing."""
+    """A copy of the canary onto itself, which S3 allows if the metadata is replaced; it changes nothing."""
     return {
         "Bucket": bucket,
         "Key": key,
@@ -112,19 +112,22 @@ def try_copy(send: Send, parameters: Parameters) -> Answer:
 
 
 def unenforced(bucket: str, name: str, answer: Answer) -> str:
-    """What to say about a store that did not refuse the copy because of its condition."""
+    """The message about a store that did not refuse the copy because of its condition."""
     if answer.status == 200:
         return (
-            f"the store of the bucket '{bucket}' ignores {name}, so that copies could overwrite or mix up images; "
+            f"the store of the bucket '{bucket}' ignores {name}, so copies could overwrite or mix up images; "
             "use a store that enforces it (AWS S3 and SeaweedFS do)"
         )
     if credentials_rejected(answer):
-        return f"S3 refused these credentials for a copy in the bucket '{bucket}' ({answer.code}); check their rights"
-    return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {name}; check that it knows that"
+        return (
+            f"S3 rejected these credentials for a copy in the bucket '{bucket}' ({answer.code}); "
+            "check their permissions"
+        )
+    return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {name}; check that it supports it"
 
 
 def etags_tell(client: Any, canaries: dict[str, str]) -> bool:
-    """Whether the canaries' etags, of those that exist, are MD5s: otherwise etags do not show what the bytes are."""
+    """Whether the ETags of the existing canaries are MD5s; if not, ETags do not show what the bytes are."""
     found = []
     for bucket, key in canaries.items():
         with s3_errors(bucket):
@@ -134,7 +137,7 @@ def etags_tell(client: Any, canaries: dict[str, str]) -> bool:
 
 
 def check_source(client: Any, row: ManifestRow) -> None:
-    """Raise UnusableInput if these credentials may not read a source and its tags; another error is its row's own."""
+    """Raise UnusableInput if these credentials may not read a source and its tags; other errors are that row's own."""
     for read in (client.get_object, client.get_object_tagging):
         with s3_errors(row.source_bucket):
             try:

@@ -20,12 +20,12 @@ REJECTED = {
     "MISSING COLUMNS": "has too few fields",
     "TOO MANY COLUMNS": "has too many fields",
     "INVALID ENCODING": "is not UTF-8",
-    "UNQUOTED VALUE": "has quotes that do not match",
+    "UNQUOTED VALUE": "has quotation marks that do not match",
 }
 
 
 class ManifestRow(NamedTuple):
-    """One object to copy; the size in bytes, the etag without quote marks."""
+    """One object to copy; the size in bytes, the ETag without quotation marks."""
 
     image_id: str
     source_bucket: str
@@ -39,8 +39,8 @@ class ManifestRow(NamedTuple):
 def read_manifest(tables: Tables, path: Path) -> None:
     """Make the tables `manifest` (`row_number` from 1, and the columns) and `source_prefix`, and check every row.
 
-    A destination may appear only once, and may not lie under the prefix of any
-    row's source, in any bucket. Keys are compared as they are and folded,
+    A destination may appear only once, and may not be under the prefix of any
+    row's source, in any bucket. Keys are compared unchanged and folded,
     because some stores fold them.
 
     Raises UnusableInput, with the line, if one row must not be copied.
@@ -50,7 +50,7 @@ def read_manifest(tables: Tables, path: Path) -> None:
         source = path.open("rb")
     except OSError as error:
         raise UnusableInput(
-            f"cannot read the manifest {path}: {error.strerror}; dbt build writes one when all its tests pass"
+            f"cannot read the manifest {path}: {error.strerror}; `dbt build` writes it when all its tests pass"
         ) from None
     with source, copy.open("wb") as target:
         shutil.copyfileobj(source, target)  # so that what is copied is what was checked
@@ -61,7 +61,7 @@ def read_manifest(tables: Tables, path: Path) -> None:
     refuse_first(
         tables,
         f"select row_number, case {empty} when {not_a_size} end as problem from manifest where problem is not null",
-        "run dbt build again",
+        "run `dbt build` again",
     )
     tables.run("alter table manifest alter source_size type bigint")
     make_source_prefixes(tables)
@@ -73,23 +73,25 @@ def read_header(path: Path) -> list[str]:
     with path.open("rb") as file:
         first = file.readline().removeprefix(codecs.BOM_UTF8)
     if not first:
-        raise UnusableInput("the manifest is empty, without even a header line; run dbt build again")
+        raise UnusableInput("the manifest is empty, without even a header line; run `dbt build` again")
     try:
         header = next(csv.reader([first.decode()]))
     except UnicodeDecodeError:
-        raise UnusableInput("manifest line 1 is not UTF-8; run dbt build again") from None
+        raise UnusableInput("manifest line 1 is not UTF-8; run `dbt build` again") from None
     except csv.Error:
         header = []
     if sorted(header) != sorted(COLUMNS):
         raise UnusableInput(
-            f"manifest line 1: the columns must be {','.join(COLUMNS)}, each once and no other; run dbt build again"
+            f"manifest line 1: the columns must be {','.join(COLUMNS)}, each once and no others; run `dbt build` again"
         )
     return header
 
 
 def load_records(tables: Tables, path: Path, header: list[str]) -> None:
-    """Make the table `manifest` of the file's records, all of them texts; null for an empty value."""
-    malformed = UnusableInput("the manifest's quotes or line ends are not those of a CSV file; run dbt build again")
+    """Make the table `manifest` from the file's records; every value is text, or null if it is empty."""
+    malformed = UnusableInput(
+        "the manifest's quotation marks or line ends are not those of a CSV file; run `dbt build` again"
+    )
     try:
         tables.run(
             f"create table manifest as select row_number() over () as row_number, {', '.join(COLUMNS)} "
@@ -105,13 +107,13 @@ def load_records(tables: Tables, path: Path, header: list[str]) -> None:
             while file.tell() + 1 < position and file.readline():
                 line += 1
             what = REJECTED.get(kind, "is not a line of a CSV file")
-            raise UnusableInput(f"manifest line {line} {what}; run dbt build again")
+            raise UnusableInput(f"manifest line {line} {what}; run `dbt build` again")
         if sum(1 for _ in file) != lines_before(tables, LAST):
             raise malformed  # DuckDB leaves empty lines out, and some malformed ones, without reporting them
 
 
 def refuse_first(tables: Tables, problems: str, remedy: str) -> None:
-    """Raise UnusableInput for the first of the rows that a query gives (row number, problem), with its line."""
+    """Raise UnusableInput for the first row that a query returns (row number, problem), with its line."""
     for row_number, problem in tables.run(f"{problems} order by row_number limit 1"):
         raise UnusableInput(f"manifest line {1 + lines_before(tables, row_number)}: {problem}; {remedy}")
 
@@ -125,7 +127,7 @@ def lines_before(tables: Tables, row_number: int) -> int:
 
 
 def make_source_prefixes(tables: Tables) -> None:
-    """Make the table `source_prefix` (`bucket`, `prefix`, `rows`): where the originals lie, also folded (0 rows).
+    """Make the table `source_prefix` (`bucket`, `prefix`, `rows`): where the originals are, also folded (0 rows).
 
     An object's prefix is its key without `<recid>.<extension>`, or else its folder.
     """
@@ -153,7 +155,7 @@ def make_source_prefixes(tables: Tables) -> None:
 
 
 def check_destinations(tables: Tables) -> None:
-    """Raise UnusableInput for the first destination that lies under a source prefix, or that appears twice."""
+    """Raise UnusableInput for the first destination that is under a source prefix, or that appears twice."""
     keys = tables.run(
         "select row_number, destination_key from manifest where regexp_matches(destination_key, ?)", FOLDABLE
     )
@@ -171,27 +173,27 @@ def check_destinations(tables: Tables) -> None:
     refuse_first(
         tables,
         """
-        select row_number, 'the destination lies under a source prefix, which is a backup and only ever read'
+        select row_number, 'the destination is under a source prefix, which is a backup and is never written to'
         from destination
         cross join (select distinct length(prefix) as characters from source_prefix)
         semi join source_prefix
             on source_prefix.prefix = left(key || '/', characters)
             and (source_prefix.prefix <> '' or source_prefix.bucket = destination.bucket)
         """,
-        "set destination_key_template or destination_bucket, and run dbt build again",
+        "set destination_key_template or destination_bucket, and run `dbt build` again",
     )
     refuse_first(
         tables,
         """
         with repeated as (select bucket, key from destination group by all having count(*) > 1)
-        select row_number, 'the destination appears in an earlier line, too'
+        select row_number, 'the destination already appears in an earlier line'
         from (
             select row_number, min(row_number) over (partition by bucket, key) as first_row
             from destination semi join repeated using (bucket, key)
         )
         where row_number > first_row
         """,
-        "set destination_key_template to a pattern that differs for each image, and run dbt build again",
+        "set destination_key_template to a pattern that differs for each image, and run `dbt build` again",
     )
 
 
@@ -208,7 +210,7 @@ def find_buckets(tables: Tables) -> list[str]:
 
 
 def fold(key: str) -> str:
-    """The key as a store reads it that takes keys for paths (SeaweedFS: `a//b` and `a\\b` are `a/b`)."""
+    """The key as read by a store that treats keys as paths (SeaweedFS: `a//b` and `a\\b` are `a/b`)."""
     segments: list[str] = []
     for segment in key.replace("\\", "/").split("/"):
         if segment == "..":

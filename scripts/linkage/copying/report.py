@@ -123,10 +123,10 @@ def exit_code(tally: Tally, rejected: str, rows: int) -> int:
     """
     if rejected:
         raise UnusableInput(
-            f"S3 refuses these credentials ({rejected}); renew them, or check their rights, and run the same command "
-            "again to go on where this run ended"
+            f"S3 rejected these credentials ({rejected}); renew them or check their permissions, and run the same "
+            "command again to continue where this run ended"
         )
     if tally.outcomes.total() < rows:
-        print("stopped by Ctrl-C; run the same command again to go on where this run ended", file=sys.stderr)
+        print("stopped by Ctrl-C; run the same command again to continue where this run ended", file=sys.stderr)
         return STOPPED
     return 1 if tally.undone else 0

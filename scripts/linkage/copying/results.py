@@ -18,7 +18,7 @@ HEADER = csv_line(COLUMNS).encode()
 
 
 class Result(NamedTuple):
-    """A line of the results file; the size in bytes, etags without quote marks."""
+    """A line of the results file; the size in bytes, ETags without quotation marks."""
 
     run_id: str
     recorded_at: str
@@ -52,10 +52,10 @@ class Records:
     def __iter__(self) -> Iterator[bytes]:
         """Every record, unchanged, up to the end or to a last one that is cut off.
 
-        A pass of Python's csv module, 4 s for a million records, because DuckDB
-        does not tell a record that is cut off from one that is malformed.
+        Python's csv module, 4 s for a million records, reads them, because DuckDB
+        does not distinguish a record that is cut off from a malformed one.
 
-        Raises UnusableInput for a record that is not whole although others follow it.
+        Raises UnusableInput for an incomplete record that others follow.
         """
         self.file.seek(self.end)
         lines: list[bytes] = []
@@ -77,7 +77,7 @@ class Records:
             yield record
         if self.file.read(1):
             raise UnusableInput(
-                f"record {number} of {self.path} is not whole; correct it by hand, or name another file with --results"
+                f"record {number} of {self.path} is incomplete; correct it by hand, or name another file with --results"
             )
 
 
@@ -97,7 +97,7 @@ class ResultsFile:
         self.end = 0
 
     def read(self) -> Iterator[bytes]:
-        """Every whole record, unchanged; what follows the last one is set aside in the end."""
+        """Every whole record, unchanged; what follows the last one is set aside at the end."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
             file.seek(0)
             records = Records(self.path, file)
@@ -123,12 +123,12 @@ class ResultsFile:
             os.ftruncate(self.descriptor, self.end)
         except OSError as error:
             raise UnusableInput(
-                f"the last line of {self.path} is cut off and cannot be set aside in {aside.name}: {error.strerror}; "
+                f"the last line of {self.path} is cut off and cannot be moved to {aside.name}: {error.strerror}; "
                 "make room, or name another file with --results"
             ) from None
         print(
-            f"the last line of {self.path} was cut off, for example by a power cut: it is set aside in {aside.name}, "
-            "and the object that it was about is checked again",
+            f"the last line of {self.path} was cut off, for example by a power cut; it has been moved to {aside.name}, "
+            "and its object is checked again",
             file=sys.stderr,
         )
 
@@ -144,7 +144,7 @@ class ResultsFile:
             with suppress(OSError):
                 os.ftruncate(self.descriptor, self.end)
             raise UnusableInput(
-                f"cannot write to the results file {self.path}: {error.strerror}; what was copied stays; make room and "
+                f"cannot write to the results file {self.path}: {error.strerror}; finished copies stay; make room and "
                 "run again"
             ) from None
         self.end += len(lines)
@@ -182,7 +182,7 @@ def lock(path: Path, descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UnusableInput(
-            f"another run is writing to {path}; wait until it has ended, or name another file with --results"
+            f"another run is writing to {path}; wait until it ends, or name another file with --results"
         ) from None
     except OSError as error:
         raise UnusableInput(f"cannot lock {path}: {error.strerror}; name a file on this machine's disk") from None

@@ -1,4 +1,4 @@
-"""What earlier results and S3's listings say about the manifest's rows, before any object is asked for."""
+"""What earlier results and S3's listings show about the manifest's rows, before any request about one object."""
 
 import os
 import threading
@@ -18,14 +18,14 @@ COPY, LOOK, VERIFIED = "copy", "look", "verified"
 LISTED_PREFIXES = 100  # of sources: those with the most rows
 LISTERS = 8  # threads
 ROWS_OF_A_PART = 4_000  # of a prefix that several threads list, at least
-LEAST_PAGES, ROWS_OF_A_PAGE = 10, 10  # a listing of more pages is given up: single requests would be fewer
+LEAST_PAGES, ROWS_OF_A_PAGE = 10, 10  # a longer listing is abandoned: single requests would be fewer
 PAGE = 5_000  # rows of a plan that are in memory at a time
 PlannedRow = tuple[ManifestRow, str, str]
 Listing = tuple[str, str, str, str]  # bucket and prefix; after which key, and until which
 
 
 class Plan(NamedTuple):
-    """What S3 said: do etags show what the bytes are, does nothing exist that is not listed, is nothing left to do."""
+    """Whether ETags show what the bytes are, whether the listings are complete, and whether nothing is left to do."""
 
     etags_tell: bool
     listings_complete: bool
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 
 
 def take_results(tables: Tables, records: Iterable[bytes]) -> None:
-    """Make the table `newest_result`: the newest record about each destination; it is `done` if it was verified."""
+    """Make the table `newest_result`: the newest record of each destination, `done` if it was verified."""
     path = tables.folder / "results.csv"
     with path.open("wb") as file:
         file.writelines(records)
@@ -54,7 +54,7 @@ def make_plan(
 ) -> Plan:
     """Make the table `plan`, the next step of each row, from the results and from S3's listings.
 
-    `ask_etags` is called while S3 lists: it returns whether etags show what the
+    `ask_etags` is called while S3 lists: it returns whether ETags show what the
     bytes are. The originals are listed only if the results do not verify the
     first `rows` rows. `client` is used by several threads at once.
 
@@ -78,7 +78,7 @@ def make_plan(
 def take_listings(
     tables: Tables, client: Any, listings: list[Listing], ask_etags: Callable[[], bool]
 ) -> tuple[bool, bool]:
-    """Make the table `listed`; return what `ask_etags` said, and whether the listings came to their ends.
+    """Make the table `listed`; return the result of `ask_etags`, and whether the listings are complete.
 
     DuckDB's appender takes 3 s for a million objects, a CSV file in between 5 s.
     """
@@ -110,7 +110,7 @@ def take_listings(
 
 
 def destination_listings(tables: Tables) -> list[Listing]:
-    """One for each destination bucket: of the folder that all of its keys share."""
+    """One listing per destination bucket, of the folder that all of its keys share."""
     ends = tables.run(
         "select destination_bucket, min(destination_key), max(destination_key) from manifest group by all order by 1"
     )
@@ -119,10 +119,10 @@ def destination_listings(tables: Tables) -> list[Listing]:
 
 
 def source_listings(tables: Tables) -> list[Listing]:
-    """Of the prefixes of the originals; a large one is divided, because its pages can only be asked for in turn.
+    """Listings of the originals' prefixes; a large one is divided, because its pages come only one after the other.
 
-    If a store's order differs from S3's, objects may be left out: each row
-    whose source is not listed is looked at.
+    If a store's order differs from S3's, objects may be left out; each row
+    whose source is not listed is checked.
     """
     listings: list[Listing] = []
     prefixes = "select bucket, prefix, rows from source_prefix where rows > 0 order by rows desc, 1, 2 limit ?"
@@ -144,12 +144,12 @@ def second_of(time: str) -> str:
 
 
 def find_next_steps(tables: Tables, etags_tell: bool) -> None:
-    """Make the table `plan`: a row is verified, or to be copied, or to be looked at.
+    """Make the table `plan`: whether each row is verified, must be copied, or must be checked.
 
-    It is verified if its destination is listed with the etag and the size that
-    an earlier run verified, and, where etags do not show what the bytes are, if
-    it was not written since. It is to be copied if its source is listed with
-    the manifest's etag and size, and its destination is not listed.
+    It is verified if its destination is listed with the ETag and the size that
+    an earlier run verified, and, where ETags do not show what the bytes are, if
+    it has not been written since. It is to be copied if its source is listed with
+    the manifest's ETag and size, and its destination is not listed.
     """
     unchanged = "true" if etags_tell else f"{second_of('modified')} <= verified_at"
     tables.run(f"""
@@ -187,7 +187,7 @@ def find_next_steps(tables: Tables, etags_tell: bool) -> None:
 
 
 def planned_rows(tables: Tables, rows: int) -> Iterator[PlannedRow]:
-    """The first rows in the manifest's order, each with its step and, if it is verified, its listed etag."""
+    """The first rows in the manifest's order, each with its step and, if it is verified, its listed ETag."""
     page = f"""
         select {", ".join(COLUMNS)}, step, etag
         from manifest

@@ -12,7 +12,7 @@ from linkage.s3.answers import Answer, is_encrypted
 
 DONE = ("copied", "already_present")
 CHUNK = 1024 * 1024
-LARGEST_COPY = 5 * 1024**3  # bytes that S3 copies by one CopyObject
+LARGEST_COPY = 5 * 1024**3  # bytes that S3 copies with one CopyObject
 MD5 = re.compile("[0-9a-f]{32}")
 NOT_IMPLEMENTED = 501
 TRANSIENT_CODES = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException"}
@@ -23,7 +23,7 @@ TOO_LARGE = "EntityTooLarge"
 
 
 class Outcome(NamedTuple):
-    """What became of one row: an outcome (see docs/copying.md), and S3's error code; the etag without quote marks."""
+    """What became of one row: an outcome (see docs/copying.md), and S3's error code; ETag without quotation marks."""
 
     outcome: str
     destination_etag: str = ""
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
 
 
 class Store(NamedTuple):
-    """A store to read from: a boto3 client that never retries by itself, and whether etags there are MD5s."""
+    """A store to read from: a boto3 client that never retries by itself, and whether ETags there are MD5s."""
 
     client: Any
     etags_tell: bool = True
@@ -60,7 +60,7 @@ def copy_conditions(row: ManifestRow) -> dict[str, str]:
 
 
 def is_proof(answer: Answer, row: ManifestRow, store: Store) -> bool:
-    """Whether S3's answer to a copy proves that the manifest's bytes are there: its etag is their MD5.
+    """Whether S3's answer to a copy proves that the manifest's bytes are there: its ETag is their MD5.
 
     It also proves the size, provided that the source is known to have the manifest's.
     """
@@ -80,7 +80,7 @@ def is_transient(answer: Answer) -> bool:
 
 
 def credentials_rejected(answer: Answer) -> bool:
-    """Whether S3 refuses these credentials, so that no other row would succeed."""
+    """Whether S3 rejects these credentials, so that no other row would succeed."""
     return answer.code in EXPIRED_CODES or (answer.status in (401, 403) and answer.code != ARCHIVED)
 
 
@@ -110,9 +110,9 @@ def outcome_without_copy(store: Store, row: ManifestRow) -> Outcome | None:
 
 
 def same_bytes(store: Store, row: ManifestRow, destination: dict[str, Any]) -> bool:
-    """Whether the destination holds the manifest's bytes: equal in size, and by full checksums, etags or SHA-256.
+    """Whether the destination holds the manifest's bytes: equal in size, and by full checksums, ETags or SHA-256.
 
-    Raises SourceDiffers if only the source could tell, and it has gone or changed.
+    Raises SourceDiffers if only the source could prove it, and it is gone or has changed.
     """
     if destination["ContentLength"] != row.source_size:
         return False
@@ -133,7 +133,7 @@ def same_bytes(store: Store, row: ManifestRow, destination: dict[str, Any]) -> b
 
 
 def has_manifest_etag(store: Store, row: ManifestRow, destination: dict[str, Any]) -> bool:
-    """Whether size and etag are the manifest's, and the etag is one that shows what the bytes are."""
+    """Whether size and ETag are the manifest's, and the ETag is one that shows what the bytes are."""
     tells = store.etags_tell and MD5.fullmatch(row.source_etag) and not is_encrypted(destination)
     return bool(tells) and destination["ContentLength"] == row.source_size and etag(destination) == row.source_etag
 
@@ -159,7 +159,7 @@ def source_digest(store: Store, row: ManifestRow) -> bytes:
 
 
 def digest(client: Any, bucket: str, key: str, expected_etag: str) -> bytes:
-    """The SHA-256 of the object with this etag, read as a stream."""
+    """The SHA-256 of the object with this ETag, read as a stream."""
     sha256 = hashlib.sha256()
     with closing(client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{expected_etag}"')["Body"]) as body:
         for chunk in body.iter_chunks(CHUNK):
@@ -174,13 +174,13 @@ def head(client: Any, bucket: str, key: str) -> dict[str, Any] | None:
     except ClientError as error:
         if status(error) == 404:
             return None
-        if status(error) == 400:  # the answer to a HEAD has no body to say why, that to a GET has one
+        if status(error) == 400:  # the answer to a HEAD has no body that says why; that to a GET has one
             client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
         raise
 
 
 def etag(found: dict[str, Any]) -> str:
-    """The etag in S3's answer, without quote marks."""
+    """The ETag in S3's answer, without quotation marks."""
     return found.get("ETag", "").strip('"')
 
 

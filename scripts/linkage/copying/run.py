@@ -1,4 +1,4 @@
-"""A run of copies: as many at once as S3 bears, retried where that may help, each outcome recorded."""
+"""A run of copies: as many at once as S3 can handle, retried where that may help, each outcome recorded."""
 
 import gc
 import heapq
@@ -33,7 +33,7 @@ from linkage.s3.answers import Answer, Send, ask
 
 PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30)  # seconds before each retry: two minutes in all
 OPEN_ROWS = 4  # rows begun and undecided, for each request that may be in flight: an outage affects no more
-LOOKING = 32  # threads at most that look at objects
+LOOKING = 32  # threads at most that check objects
 TICK = 0.2  # seconds
 VERIFY = "verify"
 ANSWERED = (200, 404, 412)
@@ -41,7 +41,7 @@ ANSWERED = (200, 404, 412)
 
 @dataclass(slots=True)
 class Task:
-    """An undecided row and its next step; to be copied, its source must be known to have the manifest's size."""
+    """An undecided row and its next step; before it is copied, its source must be known to have the manifest's size."""
 
     row: ManifestRow
     step: str
@@ -78,12 +78,12 @@ def run_rows(
 ) -> str:
     """Decide and record every row; return S3's error code if it rejected these credentials, else an empty text.
 
-    Without `send` nothing is copied: what is to be copied is recorded as
-    `copied` if listings are believed about what does not exist, and is
-    otherwise looked at.
+    Without `send` nothing is copied. A row that a run would copy is recorded as
+    `copied` if the listings can be trusted about what does not exist; otherwise
+    its objects are checked.
 
-    At the first Ctrl-C, requests in flight are finished and recorded, and no
-    others begun; a second one is Python's own.
+    After the first Ctrl-C, requests in flight finish and are recorded, and no
+    others begin; Python handles a second one.
     """
     gc.freeze()  # the SDK's objects do not change: walking through them again and again is a quarter of the time
     try:
@@ -103,7 +103,7 @@ def tasks(
     send: Send | None,
     believe_listings: bool,
 ) -> Iterator[Task]:
-    """The rows that need a request; the others are recorded as what they are known to be."""
+    """The rows that need a request; the others are recorded with the outcome that is known."""
     for row, step, etag in rows:
         if stop.is_set():
             return
@@ -135,7 +135,7 @@ def ctrl_c() -> Iterator[threading.Event]:
 class CopyRun:
     """The state of a run; `record(row, outcome, attempts)` is called for every row that is decided.
 
-    Without `send` nothing is copied, and `copied` says what would be.
+    Without `send` nothing is copied, and `copied` means that a run would copy the row.
     `rejected` is S3's error code if it rejected these credentials; then, as
     after `stop`, requests in flight are finished and no others begun.
     """
@@ -184,13 +184,13 @@ class CopyRun:
         return task
 
     def time_to_wait(self) -> float:
-        """Seconds until something is to be done even if no answer arrives."""
+        """Seconds until there is something to do even if no answer arrives."""
         if not self.waiting:
             return TICK
         return min(TICK, max(0.001, self.waiting[0][0] - time.monotonic()))
 
     def begin(self, task: Task) -> None:
-        """Begin the task's step: a request, or in a thread whatever looking takes."""
+        """Begin the task's step: a copy request, or the checks of its objects in a thread."""
         self.in_flight += 1
         if self.send and task.step == COPY:
             self.send(copy_parameters(task.row), task.row.source_size, lambda answer: self.answers.put((task, answer)))
@@ -199,7 +199,7 @@ class CopyRun:
             self.pool.submit(lambda: self.answers.put((task, ask(partial(rule, self.store, task.row)))))
 
     def decide(self, task: Task, answer: Outcome | Answer | None) -> None:
-        """Continue a task after an answer, or after looking (None: the row is to be copied)."""
+        """Continue a task after an answer, or after checking (None: the row is to be copied)."""
         self.in_flight -= 1
         if isinstance(answer, Outcome):
             self.pace.faster()
@@ -229,7 +229,7 @@ class CopyRun:
             self.begin(task)
 
     def go_on_to_copy(self, task: Task) -> None:
-        """Copy a row that is to be copied: at once, or later if S3 has just refused to."""
+        """Copy a row: at once, or later if S3 has just refused to."""
         task.step = COPY
         if task.row.source_size > LARGEST_COPY:
             self.record(task.row, Outcome("failed", error=TOO_LARGE), task.attempts)

@@ -1,4 +1,4 @@
-"""The tables of one run: a DuckDB file that is gone when the run has ended."""
+"""The tables of one run: a DuckDB file that is removed when the run ends."""
 
 import fcntl
 import os
@@ -21,13 +21,13 @@ ABANDONED = 3600  # seconds, at least, since a folder was made or used last
 
 
 class Tables(NamedTuple):
-    """A DuckDB connection, to be used by one thread, and the private folder of its file, for what it is to read."""
+    """A DuckDB connection for one thread, and the private folder of its file, for other files that it reads."""
 
     connection: duckdb.DuckDBPyConnection
     folder: Path
 
     def run(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """The rows that a query gives."""
+        """The rows that a query returns."""
         return self.connection.execute(query, parameters).fetchall()
 
 
@@ -58,7 +58,7 @@ def private_tables() -> Iterator[Tables]:
 
 
 def remove_abandoned(temporary: Path) -> None:
-    """Remove what runs have left there that were killed: folders of ours that no process has locked."""
+    """Remove what killed runs have left there: folders of ours that no process has locked."""
     for folder in temporary.glob(f"{FOLDER}*"):
         with suppress(OSError):  # such as that of another user
             if time.time() - folder.stat().st_mtime > ABANDONED:
@@ -68,7 +68,7 @@ def remove_abandoned(temporary: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a folder locked, until the process ends at the latest; raises BlockingIOError if another one has it."""
+    """Keep a folder locked, at most until this process ends; raises BlockingIOError if another has locked it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,7 +78,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def csv_source(columns: Iterable[str], *options: str) -> str:
-    """SQL for the records of a CSV file, a parameter of the query, as texts in these columns."""
+    """SQL for the records of a CSV file, a parameter of the query, as text in these columns."""
     types = ", ".join(f"'{column}': 'varchar'" for column in columns)
     dialect = "auto_detect = false, delim = ',', quote = '\"', escape = '\"', buffer_size = 8000000"
     return f"read_csv(?, columns = {{{types}}}, {', '.join([dialect, *options])})"

@@ -44,9 +44,9 @@ def refuse_unusable_names(names: Sequence[str], place: str) -> None:
     """Raise UnusableInput if a name appears twice, or recid is missing."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        # only names of ours are printed: what else a first record contains may be a patient's
+        # only our own names are printed: anything else in a first record may be a patient's
         known = [SEED_NAMES[name] for name in twice if name in SEED_NAMES]
         which = f" ({', '.join(known)})" if known else ""
         raise UnusableInput(f"{place} has the same column name twice{which}; give each column its own name")
     if "recid" not in names:
-        raise UnusableInput(f"{place} has no recid column, and no image can be found without it; export recid too")
+        raise UnusableInput(f"{place} has no recid column, and no image can be found without it; export it too")

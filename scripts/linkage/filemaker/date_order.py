@@ -46,7 +46,7 @@ def date_ordinal(text: str, order: str) -> int:
 
 
 def recid_number(text: str) -> int:
-    """The record number in a trimmed text (`6066`, `6066.0`, `06066`, `6,066`); 0 if there is not a positive one."""
+    """The record number in a trimmed text (`6066`, `6066.0`, `06066`, `6,066`); 0 if it is not a positive number."""
     match = RECID.fullmatch(text)
     if not match:
         return 0
@@ -118,6 +118,6 @@ def supported_order(evidence: pd.DataFrame, configured: str) -> str | None:
     """
     better = [other for other in ORDERS if contradicts(evidence, other, configured)]
     if better:
-        # of equals the first by name, as in the dbt test
+        # the first by name of several equal ones, as in the dbt test
         return min(sorted(better), key=lambda order: evidence.loc[order, "misfits"])
     return None if undecided_orders(evidence, configured) else configured

@@ -1,4 +1,4 @@
-"""Which encoding a text file has that does not name it."""
+"""Detects the encoding of a text file that does not name it."""
 
 import codecs
 import re

@@ -1,8 +1,8 @@
-"""How an export's text is laid out: the form of its fields, the separator of its records, a header or none.
+"""How an export's text is laid out: the form of its fields, the separator of its records, and the header.
 
 FileMaker writes `.tab` (nothing quoted), `.csv` (every value quoted, without a header) and `.mer`
-(the same with a header, with semicolons in some countries). The content decides, and not
-the file's name. See docs/specification.md, FileMaker export.
+(the same with a header, with semicolons in some countries). The content decides, not the
+file's name. See docs/specification.md, FileMaker export.
 """
 
 import csv

@@ -60,7 +60,7 @@ def without_quotes(text: str, layout: Layout) -> tuple[str, str, str]:
     """The text with its quoting undone, and the characters that now separate its fields and its records.
 
     Two characters that the text does not contain replace the separators, so that
-    it splits like a `.tab` file. The csv module would not do: it ends a record at
+    it splits like a `.tab` file. The csv module is no alternative: it ends a record at
     any CR or LF outside quotation marks, and lets a stray quotation mark pass.
 
     Raises UnusableInput if a quotation mark is in the middle of a value, or is never closed.

@@ -1,4 +1,4 @@
-"""What the converter says about an export: counts and names of columns, never a value."""
+"""What the converter reports about an export: counts and names of columns, never a value."""
 
 import pandas as pd
 

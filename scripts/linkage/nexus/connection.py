@@ -37,7 +37,7 @@ def nexus_connection(snapshot: bool = False) -> Iterator[psycopg.Connection]:
             if snapshot:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
-            # Dates and times are read and written as text: the same for every role, whatever its settings.
+            # Dates and times are read and written as text: the same for every role, regardless of its settings.
             connection.execute("set local timezone to 'UTC'")
             connection.execute("set local datestyle to 'ISO, YMD'")
             connection.execute("set local application_name to 'image-linkage'")
@@ -45,7 +45,7 @@ def nexus_connection(snapshot: bool = False) -> Iterator[psycopg.Connection]:
 
 
 def begin_publishing(connection: psycopg.Connection, say: Callable[[str], None]) -> datetime:
-    """Wait until no other run is publishing; the moment of this run, the timestamp of all its rows.
+    """Wait until no other run is publishing; returns the time of this run, the timestamp of all its rows.
 
     `say` is called with a sentence if there is a run to wait for.
     """
@@ -53,7 +53,7 @@ def begin_publishing(connection: psycopg.Connection, say: Callable[[str], None])
     if not is_free:
         say("another run is publishing: waiting until it ends")
         connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
-    # A broken rule is then an error of the statement whose rows break it, not of the commit.
+    # A violated rule is then an error of the statement whose rows violate it, not of the commit.
     connection.execute("set constraints all immediate")
     (moment,) = first_row(connection.execute("select clock_timestamp()"))
     return moment

@@ -1,6 +1,6 @@
 """Reading the records that Nexus holds, for the three nexus_*.csv seeds.
 
-Of a patient only two identifiers leave the database: the patient's own id and
+Only two identifiers of a patient leave the database: the patient's own id and
 FileMaker's, which the database itself finds in the patient's notes.
 """
 
@@ -29,9 +29,9 @@ NO_CLOSING_BRACE = r'"(?:[^"\\]|\\.)*"|[^}]'  # a string is skipped as a whole: 
 def read_records(
     connection: psycopg.Connection, mapping: Mapping, json_column: str | None, unclear: list[tuple[str, str]]
 ) -> list[Iterator[tuple[Any, ...]]]:
-    """The rows of the patients', the batches' and the images' seed, read one after the other as they are asked for.
+    """The rows of the seeds of patients, batches and images, read one after the other as they are consumed.
 
-    `json_column` is a column of patients that is read besides the mapping's own. A
+    `json_column` is a column of patients that is read in addition to the mapping's own. A
     patient whose FileMaker id is not clear is added to `unclear`: Nexus's id, and why.
 
     Raises UnusableInput, before any row, if the mapping does not fit the database.
@@ -103,7 +103,7 @@ def select_rows(connection: psycopg.Connection, mapping: Mapping, part: str, val
 
 
 def fetch(connection: psycopg.Connection, query: sql.Composed) -> Iterator[tuple[Any, ...]]:
-    """The rows of `query`, of which at most FETCHED are in memory at a time."""
+    """The rows of `query`, at most FETCHED of them in memory at a time."""
     with connection.cursor(name="nexus_records") as cursor:
         cursor.itersize = FETCHED
         yield from cursor.execute(query)

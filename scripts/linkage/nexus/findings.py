@@ -1,4 +1,4 @@
-"""The staged rows because of which nothing may be inserted."""
+"""The staged rows that prevent publishing."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from linkage.nexus.tables import Nexus
 
 ROW_KEYS = {"batch": sql.SQL("batch.id"), "image": sql.SQL("image.id, image.recid")}
 ROW_NAMES = {"batch": "image batch {}", "image": "image {} (record {})"}
-EXPORT_AGAIN = "export Nexus's records and build again"
+EXPORT_AGAIN = "export Nexus's records and run `dbt build` again"
 
 
 class Finding(NamedTuple):
-    """A row because of which nothing is inserted, and what is wrong with it."""
+    """A row that prevents publishing, and what is wrong with it."""
 
     row: str
     problem: str

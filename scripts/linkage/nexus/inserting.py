@@ -13,7 +13,7 @@ ROW_ERRORS = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseExc
 
 
 def insert_new_rows(nexus: Nexus, counts: dict[str, int]) -> list[Finding]:
-    """Insert the new batches, then the new images; the first row that the database refuses, if it refuses any.
+    """Insert the new batches, then the new images; returns the first row that the database refuses, if any.
 
     `counts` are the numbers of new rows by kind. After a refusal the transaction must be rolled back.
     """
@@ -70,7 +70,7 @@ def broken_rule(error: psycopg.Error) -> str:
 
 
 def update_image_counts(nexus: Nexus) -> int:
-    """Correct the image count of the batches with new images, if the application keeps one; how many were wrong."""
+    """Correct the image count of the batches with new images, if there is one; returns how many were wrong."""
     batches = nexus.mapping.tables["batches"]
     if not batches.image_count:
         return 0

@@ -54,9 +54,9 @@ class Mapping:
 def read_mapping(name: str, settings: Dictionary[str, str]) -> Mapping:
     """The mapping of this name in `scripts/mappings/`, or in the file of this name.
 
-    Of `settings`, those that the marts were or will be built with, a mapping gets the ones named in SETTINGS.
+    `settings` are those that the marts were or will be built with; a mapping gets the ones named in SETTINGS.
 
-    Raises UnusableInput if the file cannot be read, or lacks a key or has another key than a mapping has.
+    Raises UnusableInput if the file cannot be read, lacks a required key, or has an unknown key.
     """
     path = Path(name) if name.endswith((".yml", ".yaml")) else FOLDER / f"{name}.yml"
     try:

@@ -76,7 +76,7 @@ def open_nexus(connection: psycopg.Connection, mapping: Mapping, **values: Any) 
 
 
 def look_up_values(connection: psycopg.Connection, mapping: Mapping) -> dict[str, Any]:
-    """What the variables of the mapping's SQL stand for: its settings, and its `values` in this database.
+    """The values of the variables in the mapping's SQL: its settings, and its `values` in this database.
 
     Raises UnusableInput for a value that the database does not have.
     """

@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     `status` is the HTTP status; 0 if no complete answer arrived, and 400 if the
     request could not be made. `code` is S3's error code, or else the name of
     the engine's error, and empty after a success. `etag` is the copy's, without
-    quote marks. `encrypted`: see `is_encrypted`.
+    quotation marks. `encrypted`: see `is_encrypted`.
     """
 
     status: int
@@ -46,7 +46,7 @@ Send = Callable[[Parameters, int, Done], None]  # described at `linkage.s3.engin
 
 
 def ask(question: Callable[[], Any]) -> Any:
-    """Call a function that uses boto3; returns what it returns, or an Answer in place of any exception."""
+    """Call a function that uses boto3; returns its result, or an Answer in place of any exception."""
     try:
         return question()
     except ClientError as error:
@@ -61,5 +61,5 @@ def ask(question: Callable[[], Any]) -> Any:
 
 
 def is_encrypted(found: dict[str, Any]) -> bool:
-    """Whether S3's answer says that the object is encrypted with KMS or a customer's key: its etag is not an MD5."""
+    """Whether S3's answer says that the object is encrypted with KMS or a customer's key: its ETag is not an MD5."""
     return found.get("ServerSideEncryption") in CUSTOMER_KEYS or "SSECustomerAlgorithm" in found

@@ -16,7 +16,7 @@ def boto3_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> I
     with ThreadPoolExecutor(workers) as pool:
 
         def send(parameters: Parameters, size: int, done: Done) -> None:
-            # `submit` may raise and yet leave its task to a thread: only who takes `done` from the list goes on.
+            # `submit` may raise and still leave its task to a thread: only the one that takes `done` continues.
             takers = [done]
             try:
                 pool.submit(copy, parameters, takers)

@@ -58,7 +58,7 @@ CRT_ANSWERS = {  # errors for which the CRT keeps neither S3's status nor its co
     "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": (403, "RequestTimeTooSkewed"),
     "AWS_ERROR_S3_CANCELED": (0, "Timeout"),
 }
-# The etag in the answer to a copy. An XML parser would take a tenth of the whole time of a copy for it.
+# The ETag in the answer to a copy. An XML parser would take a tenth of the whole time of a copy for it.
 COPIED = re.compile(
     rb"""<ETag>(?:"|&quot;|&#34;)?([^<>&"]+)(?:"|&quot;|&#34;)?</ETag>.*</CopyObjectResult>""", re.DOTALL
 )
@@ -66,7 +66,7 @@ ENCRYPTION = "x-amz-server-side-encryption"
 
 
 class Received:
-    """Headers and body of an answer, as the CRT brings them."""
+    """Headers and body of an answer, as the CRT delivers them."""
 
     __slots__ = ("body", "headers")
 
@@ -98,7 +98,7 @@ def crt_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> Ite
 
     Headers are named after boto3's description of S3, which `client` has. A
     thread renews the credentials and cancels requests that take too long, for
-    the CRT itself waits for ever.
+    the CRT itself waits forever.
     """
     names = header_names(client)
     clients = {bucket: crt_client(endpoint, workers) for bucket, endpoint in endpoints.items()}
@@ -170,7 +170,7 @@ def crt_engine(client: Any, endpoints: dict[str, Endpoint], workers: int) -> Ite
 
 @contextmanager
 def switch_interval(seconds: float) -> Iterator[None]:
-    """Have Python's threads take turns after so many seconds, while the context lasts."""
+    """Let Python's threads take turns after this many seconds, within the context."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(seconds)
     try:

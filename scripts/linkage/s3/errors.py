@@ -39,7 +39,7 @@ def s3_errors(bucket: str) -> Iterator[None]:
     except NoRegionError:
         raise UnusableInput("no S3 region found; set AWS_REGION") from None
     except ParamValidationError:
-        raise UnusableInput(f"'{bucket}' is not a possible bucket name; check what you typed") from None
+        raise UnusableInput(f"'{bucket}' is not a valid bucket name; check what you typed") from None
     except (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError):
         raise UnusableInput("the S3 endpoint cannot be reached; check AWS_ENDPOINT_URL_S3 and the network") from None
     except ClientError as error:
@@ -54,5 +54,5 @@ def explain(error: ClientError, bucket: str) -> str:
     if code in NO_SUCH_BUCKET:
         return f"the bucket '{bucket}' does not exist; check its name and the endpoint"
     if code in CREDENTIALS_REJECTED:
-        return f"S3 refused these credentials for the bucket '{bucket}' ({code}); check AWS_PROFILE or the keys"
+        return f"S3 rejected these credentials for the bucket '{bucket}' ({code}); check AWS_PROFILE or the keys"
     return f"S3 answered {code} for the bucket '{bucket}'; try again, or check the bucket's settings"

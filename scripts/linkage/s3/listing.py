@@ -14,7 +14,7 @@ CONTENTS = re.compile(rb"<Contents>.*</Contents>", re.DOTALL)
 
 
 class ListedObject(NamedTuple):
-    """One object of a listing: size in bytes, etag without quote marks, time as S3 writes it (ISO 8601, UTC)."""
+    """One object of a listing: size in bytes, ETag without quotation marks, time as S3 writes it (ISO 8601, UTC)."""
 
     key: str
     size: int
@@ -28,8 +28,8 @@ def list_objects(
 ) -> Iterator[list[ListedObject]]:
     """S3's own listing, at most 1,000 objects at a time; one empty page if there is nothing.
 
-    It begins behind the key `after`, and its last page is the first that goes
-    beyond the key `until`. `client` is one of `s3_client`.
+    It begins after the key `after`, and its last page is the first that goes
+    beyond the key `until`. `client` comes from `s3_client`.
 
     Raises UnusableInput if S3 does not provide it.
     """
@@ -44,8 +44,8 @@ def list_objects(
 def take_objects(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
     """Parse the objects of a page in place of boto3, and leave the rest, and errors, to boto3.
 
-    A million objects take 5 s so, and 71 s with boto3's own parser, which puts
-    every value through its description of S3's types. A handler of botocore's
+    A million objects take 5 s this way, and 71 s with boto3's own parser, which
+    runs every value through its description of S3's types. A handler of botocore's
     event `before-parse`.
 
     Raises ResponseParserError, as boto3 does, if the answer is not a page of a listing.

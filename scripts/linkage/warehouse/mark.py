@@ -1,8 +1,8 @@
 """The mark of a build that passed: a comment on the mart build_settings, on DuckDB and PostgreSQL alike.
 
 dbt sets it after a whole build in which every node passed, and removes it before
-any run that makes one of the tables behind what is handed over
-(`macros/build_mark.sql`). Copying rests on the manifest, publishing on this mark.
+any run that makes one of the tables that copying and publishing depend on
+(`macros/build_mark.sql`). Copying relies on the manifest, publishing on this mark.
 """
 
 import duckdb

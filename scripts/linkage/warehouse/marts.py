@@ -43,7 +43,7 @@ def open_warehouse(path: Path, results: Path) -> Iterator[tuple[duckdb.DuckDBPyC
     """Open the DuckDB file read-only: a connection whose default schema is that of the marts, and their settings.
 
     It also has the temporary table `verified_image`, made of the copy results as
-    they are now, because the build was before the copy run.
+    they are now, because the copy run came after the build.
 
     Raises UnusableInput if a file is missing or cannot be read, if dbt is writing
     to the warehouse, or if the last build did not pass all of its tests.
@@ -68,13 +68,11 @@ def open_warehouse(path: Path, results: Path) -> Iterator[tuple[duckdb.DuckDBPyC
 
 
 def attach_marts(warehouse: duckdb.DuckDBPyConnection, path: Path) -> str:
-    """Read names without a schema from the marts in the file, from now on; the schema of the marts."""
+    """Make names without a schema mean the marts in the file; returns the schema of the marts."""
     try:
         warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
     except duckdb.Error:
-        raise UnusableInput(
-            f"the warehouse {path} cannot be opened: wait until dbt has ended, then run again"
-        ) from None
+        raise UnusableInput(f"the warehouse {path} cannot be opened: wait until dbt ends, then run again") from None
     warehouse.execute("use marts")
     schema = proved_schema(warehouse)
     if schema is None:
@@ -89,7 +87,7 @@ def read_settings(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[st
 
 
 def find_verified_images(warehouse: duckdb.DuckDBPyConnection, results: Path) -> None:
-    """Make the temporary table verified_image: the linked images whose copy the file of results says is verified."""
+    """Make the temporary table verified_image: the linked images whose copy the results file shows as verified."""
     if not results.is_file():
         raise UnusableInput(f"{results} is missing: set LINKAGE_DATA to the data folder, or copy first")
     columns = list(SEED_COLUMNS["copy_results"])
