@@ -39,7 +39,8 @@ def main() -> None:
         if not has_passed(connection, sql.Identifier(schema, MARKED_MART)):
             path.unlink(missing_ok=True)
             raise UnusableInput(
-                f"no {path.name}: the last `dbt build --target postgres` did not pass as a whole; run both again"
+                f"no {path.name}: the last `dbt build --target postgres` did not pass as a whole; "
+                "run it again, and then this command"
             )
         columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
         query = sql.SQL("copy (select {} from {} order by ctid) to stdout").format(columns, table)
