@@ -60,7 +60,8 @@ batches as (
         ) as images_without_batch,
         count(*) filter (
             where
-                image_batch.image_count <> coalesce(images_by_batch.image_count, 0)
+                image_batch.image_count
+                <> coalesce(images_by_batch.image_count, 0)
         ) as batches_that_miscount,
         count(*) filter (where image_batch.image_count < 1) as empty_batches
     from images_by_batch
