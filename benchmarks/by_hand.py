@@ -2,7 +2,8 @@
 
 The yardstick of `python -m benchmarks build`. It has the rules for the default settings only, no tests, and
 no staging: each CSV file is read once, straight into what the marts need. Marts are tables or views as they are in
-dbt. A test compares their rows with dbt's on the sample (tests/warehouse/test_by_hand.py).
+dbt. It also writes the manifest, beside the database, because the build does. A test compares the rows of the marts
+with dbt's on the sample (tests/warehouse/test_build.py).
 
 Usage: python -m benchmarks.by_hand DATA_FOLDER DATABASE MEMORY_LIMIT TODAY
 """
@@ -393,7 +394,7 @@ from ranked;
 
 
 def main(data: Path, database: Path, memory_limit: str, today: str) -> None:
-    """Make the marts of the data folder `data` in the new DuckDB file `database`."""
+    """Make the marts of the data folder `data` in the new DuckDB file `database`, and the manifest beside it."""
     connection = duckdb.connect(str(database))
     connection.execute(f"set memory_limit = {literal(memory_limit)}")
     connection.execute("set enable_progress_bar = false")
@@ -411,6 +412,8 @@ def main(data: Path, database: Path, memory_limit: str, today: str) -> None:
     connection.execute(MACROS)
     for step in (EXPORT, OUTCOME, MARTS, EVIDENCE):
         connection.execute(step.format(**parts))
+    manifest = literal(str(database.with_suffix(".csv")))
+    connection.execute(f"copy copy_manifest to {manifest} (format csv, header true)")
 
 
 def differences(built: Path, by_hand: Path) -> list[str]:

@@ -68,9 +68,18 @@
 
 {# A date as text, YYYY-MM-DD. #}
 {% macro iso_date_text(date) -%}
+    {{ return(adapter.dispatch('iso_date_text', 'image_linkage')(date)) }}
+{%- endmacro %}
+
+{% macro default__iso_date_text(date) -%}
     lpad(cast(extract(year from {{ date }}) as varchar), 4, '0')
     || '-' || lpad(cast(extract(month from {{ date }}) as varchar), 2, '0')
     || '-' || lpad(cast(extract(day from {{ date }}) as varchar), 2, '0')
+{%- endmacro %}
+
+{# DuckDB writes every date so. #}
+{% macro duckdb__iso_date_text(date) -%}
+    cast({{ date }} as varchar)
 {%- endmacro %}
 
 {# A batch's name: 5 Nov 2016 (FileMaker Import). English in any locale. #}

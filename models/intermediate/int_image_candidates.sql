@@ -47,11 +47,12 @@ held_images as (
 
 ),
 
+-- rows without a number or id are counted, too, and join nothing: leaving them
+-- out would read each text twice
 repeated_recids as (
 
     select recid, count(*) as row_count
     from export_rows
-    where recid is not null
     group by recid
     having count(*) > 1
 
@@ -61,7 +62,6 @@ repeated_filemaker_ids as (
 
     select filemaker_id, count(*) as row_count
     from export_rows
-    where filemaker_id is not null
     group by filemaker_id
     having count(*) > 1
 

@@ -37,7 +37,6 @@ final as (
     select
         bucket,
         "key",
-        name,
         size,
         etag,
         cast(

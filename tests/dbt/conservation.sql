@@ -7,8 +7,9 @@
         'export_rows', 'linked + already_linked + skipped'),
     ('one outcome per export row', 'export_rows', 'outcomes'),
     ('image has exactly the linked rows', 'linked', 'images'),
+    ('every image has its batch', '0', 'images_without_batch'),
     ('every image is counted in its batch', 'images', 'images_in_batches'),
-    ('every batch has an image', 'batches', 'batches_of_images'),
+    ('every batch counts its own images', '0', 'batches_that_miscount'),
     ('no batch is empty', '0', 'empty_batches'),
     ('objects = linked + already linked + unmatched', 'objects',
         'linked_objects + already_linked_objects + unmatched_objects'),
@@ -39,22 +40,33 @@ skipped as (
 
 ),
 
-images as (
+images_by_batch as (
 
-    select
-        count(*) as images,
-        count(distinct batch_id) as batches_of_images
+    select batch_id, count(*) as image_count
     from {{ ref('image') }}
+    group by batch_id
 
 ),
 
 batches as (
 
     select
-        count(*) as batches,
-        coalesce(sum(image_count), 0) as images_in_batches,
-        count(*) filter (where image_count < 1) as empty_batches
-    from {{ ref('image_batch') }}
+        coalesce(sum(images_by_batch.image_count), 0) as images,
+        coalesce(sum(image_batch.image_count), 0) as images_in_batches,
+        coalesce(
+            sum(images_by_batch.image_count)
+                filter (where image_batch.id is null),
+            0
+        ) as images_without_batch,
+        count(*) filter (
+            where
+                image_batch.image_count
+                <> coalesce(images_by_batch.image_count, 0)
+        ) as batches_that_miscount,
+        count(*) filter (where image_batch.image_count < 1) as empty_batches
+    from images_by_batch
+    full outer join {{ ref('image_batch') }} as image_batch
+        on image_batch.id = images_by_batch.batch_id
 
 ),
 
@@ -89,7 +101,6 @@ figures as (
         export_rows.*,
         outcomes.*,
         skipped.*,
-        images.*,
         batches.*,
         objects.*,
         object_outcomes.*,
@@ -97,7 +108,6 @@ figures as (
     from export_rows
     cross join outcomes
     cross join skipped
-    cross join images
     cross join batches
     cross join objects
     cross join object_outcomes

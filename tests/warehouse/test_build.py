@@ -140,12 +140,26 @@ def test_the_settings_of_a_build_are_a_mart(dbt):
     assert settings["source_prefix"] == DUMP
 
 
-def test_the_hand_written_script_makes_the_same_marts(tmp_path):
+def test_the_hand_written_script_makes_the_same_marts_and_manifest(tmp_path):
     """What `python -m benchmarks build` measures the build against."""
     project = Project(SAMPLE_FOLDER, tmp_path / "work", linkage_data="seeds/sample")
     assert project.dbt("build", *NO_UNIT_TESTS).returncode == 0
     by_hand.main(SAMPLE_FOLDER, tmp_path / "by_hand.duckdb", "1GB", str(DEFAULT_VARS["today"]))
     assert by_hand.differences(project.work / "warehouse.duckdb", tmp_path / "by_hand.duckdb") == []
+    assert (tmp_path / "by_hand.csv").read_bytes() == project.manifest.read_bytes()
+
+
+def test_an_image_whose_batch_is_missing_or_miscounted_does_not_add_up(dbt):
+    assert dbt("build", *NO_UNIT_TESTS).success
+    for change, complaint in (
+        ("update image_batch set image_count = image_count + 1", "every batch counts its own images: 0 expected, "),
+        ("delete from image_batch", "every image has its batch: 0 expected, 20 found"),
+    ):
+        with duckdb.connect(str(dbt.project.work / "warehouse.duckdb")) as connection:
+            connection.execute(change)
+        ended = dbt("test", "--select", "conservation")
+        assert not ended.success
+        assert complaint in ended.text
 
 
 def test_only_a_whole_build_writes_a_manifest(dbt):

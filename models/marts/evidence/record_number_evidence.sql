@@ -2,7 +2,7 @@
 -- its extension on the way to the dump, so the extensions in the export's file
 -- names are evidence: all but the commonest one, which agrees by chance.
 
-with file_names as (
+with file_names as not materialized (
 
     select
         recid,
