@@ -53,16 +53,19 @@ batches as (
     select
         coalesce(sum(images_by_batch.image_count), 0) as images,
         coalesce(sum(image_batch.image_count), 0) as images_in_batches,
-        coalesce(
-            sum(images_by_batch.image_count)
-                filter (where image_batch.id is null),
-            0
-        ) as images_without_batch,
-        count(*) filter (
-            where
-                image_batch.image_count
-                <> coalesce(images_by_batch.image_count, 0)
-        ) as batches_that_miscount,
+        coalesce(sum(
+            case
+                when image_batch.id is null then images_by_batch.image_count
+            end
+        ), 0) as images_without_batch,
+        coalesce(sum(
+            case
+                when
+                    image_batch.image_count
+                    <> coalesce(images_by_batch.image_count, 0)
+                    then 1
+            end
+        ), 0) as batches_that_miscount,
         count(*) filter (where image_batch.image_count < 1) as empty_batches
     from images_by_batch
     full outer join {{ ref('image_batch') }} as image_batch
