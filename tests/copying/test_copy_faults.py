@@ -35,7 +35,7 @@ from tests.support.copy_oracle import DONE, read_lines, versions, violations
 from tests.support.copying import CANARY_KEY
 from tests.support.proxy import COPY, LOST_ANSWER, SLOW_DOWN, Closed, fault
 
-TWELVE = [*[plain] * 7, empty, there_already, occupied, changed, gone]
+EIGHT = [*[plain] * 3, empty, there_already, occupied, changed, gone]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_under_kills_and_faults_every_object_is_copied_once_and_reported_truly(c
 @pytest.mark.parametrize("name", [SLOW_DOWN, LOST_ANSWER])
 def test_the_end_is_the_same_whichever_request_fails(clinic, proxy, run_here, monkeypatch, engine, name):
     monkeypatch.setattr(copy_run, "PAUSES", (0.01, *copy_run.PAUSES))
-    clinic = clinic(TWELVE, random.Random(1))
+    clinic = clinic(EIGHT, random.Random(1))
     results = clinic.manifest.parent / "copy_results.csv"
     environment = clinic.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
     arguments = (clinic.manifest, f"--engine={engine}", "--workers=4", f"--results={results}")

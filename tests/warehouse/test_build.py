@@ -140,15 +140,6 @@ def test_the_settings_of_a_build_are_a_mart(dbt):
     assert settings["source_prefix"] == DUMP
 
 
-def test_the_hand_written_script_makes_the_same_marts_and_manifest(tmp_path):
-    """What `python -m benchmarks build` measures the build against."""
-    project = Project(SAMPLE_FOLDER, tmp_path / "work", linkage_data="seeds/sample")
-    assert project.dbt("build", *NO_UNIT_TESTS).returncode == 0
-    by_hand.main(SAMPLE_FOLDER, tmp_path / "by_hand.duckdb", "1GB", str(DEFAULT_VARS["today"]))
-    assert by_hand.differences(project.work / "warehouse.duckdb", tmp_path / "by_hand.duckdb") == []
-    assert (tmp_path / "by_hand.csv").read_bytes() == project.manifest.read_bytes()
-
-
 def test_an_image_whose_batch_is_missing_or_miscounted_does_not_add_up(dbt):
     assert dbt("build", *NO_UNIT_TESTS).success
     for change, complaint in (
@@ -311,10 +302,13 @@ def test_every_dbt_command_leaves_every_input_unchanged(project, kind):
         shutil.copy(path, project.data / "demo" / path.name)
     before = hashes(project.data)
     dbt = InProcess(project)
-    for command in (
-        ["seed"], ["seed", "--full-refresh"], ["run"], ["test", *NO_UNIT_TESTS], ["compile"], ["docs", "generate"],
-        ["ls"], ["show", "--select", "import_summary"], ["build"], ["build", "--empty", *NO_UNIT_TESTS],
-    ):  # fmt: skip
+    commands = [["seed"], ["build"]]
+    if kind == "absolute":  # over such a path dbt's own materialization writes
+        commands += [
+            ["seed", "--full-refresh"], ["run"], ["test", *NO_UNIT_TESTS], ["compile"], ["docs", "generate"],
+            ["ls"], ["show", "--select", "import_summary"], ["build", "--empty", *NO_UNIT_TESTS],
+        ]  # fmt: skip
+    for command in commands:
         ended = dbt(*command)
         assert ended.success or "--empty" in command, (command, ended.text)
         assert hashes(project.data) == before, command
@@ -394,6 +388,10 @@ def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tm
     assert project.query("select count(*) from stale_copies") == [(1,)]
     assert set(project.query("select status from copy_status")) == {("verified",), ("failed",), ("to_do",)}
     check_answers(project, PROJECT_ROOT / "docs" / "analyst.md")
+    # The script that `python -m benchmarks build` measures the build against makes the same.
+    by_hand.main(SAMPLE_FOLDER, tmp_path / "by_hand.duckdb", "1GB", str(DEFAULT_VARS["today"]))
+    assert by_hand.differences(project.work / "warehouse.duckdb", tmp_path / "by_hand.duckdb") == []
+    assert (tmp_path / "by_hand.csv").read_bytes() == project.manifest.read_bytes()
 
 
 def check_answers(project: Project, page: Path) -> None:
