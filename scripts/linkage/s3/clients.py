@@ -8,6 +8,7 @@ import boto3
 import botocore.loaders
 import botocore.session
 from botocore.config import Config
+from botocore.hooks import HierarchicalEmitter
 
 from linkage.s3.listing import take_objects
 
@@ -18,9 +19,7 @@ def s3_client(**config: Any) -> Any:
     Profile, region, endpoint and credentials are the AWS SDK's own settings
     (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3` …).
     """
-    client = aws_session().client("s3", config=Config(**{"connect_timeout": 10, **config}))
-    client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_objects)
-    return client
+    return aws_session().client("s3", config=Config(**{"connect_timeout": 10, **config}))
 
 
 def aws_session() -> boto3.session.Session:
@@ -29,8 +28,13 @@ def aws_session() -> boto3.session.Session:
 
 
 def aws_core() -> botocore.session.Session:
-    """botocore's session; the service descriptions, which take a third of a second to read, are read once."""
-    core = botocore.session.get_session()
+    """botocore's session; the service descriptions, which take a third of a second to read, are read once.
+
+    `take_objects` is registered before botocore's own handlers, one of which parses every page in search of an error.
+    """
+    events = HierarchicalEmitter()
+    events.register_first("before-parse.s3.*", take_objects)
+    core = botocore.session.Session(event_hooks=events)
     core.register_component("data_loader", service_descriptions())
     return core
 

@@ -41,7 +41,9 @@ def list_objects(
                 return
 
 
-def take_objects(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+def take_objects(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
     """Parse the objects of a page in place of boto3, and leave the rest, and errors, to boto3.
 
     A million objects take 5 s this way, and 71 s with boto3's own parser, which
@@ -50,7 +52,7 @@ def take_objects(response_dict: dict[str, Any], customized_response_dict: dict[s
 
     Raises ResponseParserError, as boto3 does, if the answer is not a page of a listing.
     """
-    if response_dict["status_code"] != 200:
+    if operation_model.name != "ListObjectsV2" or response_dict["status_code"] != 200:
         return
     try:
         page = ElementTree.fromstring(response_dict["body"])
