@@ -55,13 +55,16 @@ def take_objects(
     if operation_model.name != "ListObjectsV2" or response_dict["status_code"] != 200:
         return
     try:
-        page = ElementTree.fromstring(response_dict["body"])
-        encoded = page.findtext("{*}EncodingType") == "url"
-        objects = [listed_object(found, encoded) for found in page.iterfind("{*}Contents")]
-    except (ElementTree.ParseError, KeyError, ValueError):
-        raise ResponseParserError("not a page of a listing") from None
+        page = ElementTree.fromstring(response_dict["body"] or b"<Nothing/>")
+    except ElementTree.ParseError:  # a page that is cut off: botocore's next handler has it sent again
+        return
     if page.tag == "Error":
         return
+    try:
+        encoded = page.findtext("{*}EncodingType") == "url"
+        objects = [listed_object(found, encoded) for found in page.iterfind("{*}Contents")]
+    except (KeyError, ValueError):
+        raise ResponseParserError("not a page of a listing") from None
     if page.tag.rpartition("}")[2] != "ListBucketResult":
         raise ResponseParserError("not a page of a listing")
     customized_response_dict["Objects"] = objects
