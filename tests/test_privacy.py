@@ -44,7 +44,7 @@ def dbt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("privacy")
     (folder / "data").mkdir()
     make_missing_seeds(folder / "data")
-    return InProcess(Project(folder / "data", folder / "work"))
+    return InProcess(Project(folder / "data", folder / "work"), options=())  # with all the files that dbt writes
 
 
 @pytest.fixture(params=["plan", "generic"])

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -300,7 +301,7 @@ class Plan:
     """The faults planned for the requests of one run, and what has happened so far.
 
     `rates` has the probability of each fault by kind of request, `faults` the
-    fault of the n-th request (from 1), `expire_from` the number of the first
+    fault of the n-th request (from 1), or of the n-th of the kind `only`, `expire_from` the number of the first
     request whose credentials have expired. At the request number `signal_at`,
     `signal` goes to the process `pid`: before the server is asked, or after it
     has answered, and `signal_delay` seconds later. The request number
@@ -310,6 +311,7 @@ class Plan:
     seed: int = 0
     rates: dict[str, dict[str, float]] = field(default_factory=dict)
     faults: dict[int, str] = field(default_factory=dict)
+    only: str = ""
     expire_from: int = 0
     signal: int = signal.SIGKILL
     signal_at: int = 0
@@ -324,6 +326,7 @@ class Plan:
     def __post_init__(self) -> None:
         self.random_faults = random_faults(self.seed, self.rates, self.made)
         self.lock = threading.RLock()
+        self.numbers = count(1)
 
     def rule(self, request: Request) -> Effect:
         """The proxy's rule while this plan is in force."""
@@ -337,8 +340,11 @@ class Plan:
         """What happens to a request."""
         if 0 < self.expire_from <= request.number:
             return fault(EXPIRED, request, self.made)
-        if request.number in self.faults:
-            return fault(self.faults[request.number], request, self.made)
+        number = request.number
+        if self.only:
+            number = next(self.numbers) if request.kind == self.only else -1
+        if number in self.faults:
+            return fault(self.faults[number], request, self.made)
         return self.random_faults(request)
 
     def answered(self, request: Request, reply: Reply) -> Reply:

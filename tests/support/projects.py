@@ -41,6 +41,7 @@ MALFORMED = [
     ("", "has no header in line 1"),
 ]
 DBT = Path(sys.executable).with_name("dbt")
+FASTER = ("--no-write-json", "--log-level-file", "none")  # a fifth of the time of a small build
 
 
 def given(variables: dict) -> list[str]:
@@ -143,8 +144,8 @@ class Ended:
 class InProcess:
     """dbt in this process, on one data folder whose files change: it parses the project once."""
 
-    def __init__(self, project: Project):
-        self.project = project
+    def __init__(self, project: Project, options: tuple[str, ...] = FASTER):
+        self.project, self.options = project, options
         self.said: list[str] = []
         parser = dbtRunner()
         parsed = self.invoke(parser, ["parse", "--no-partial-parse", *given({})])
@@ -161,7 +162,7 @@ class InProcess:
         umask = os.umask(0o022)
         try:
             with patch.dict(os.environ, self.project.environment), chdir(PROJECT_ROOT):
-                return runner.invoke(["--quiet", *arguments])
+                return runner.invoke(["--quiet", *self.options, *arguments])
         finally:
             os.umask(umask)
             if environment := DuckDBConnectionManager._ENV:
