@@ -39,7 +39,7 @@ from tests.support.projects import (
 def shared(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> InProcess:
     project = postgres_project(postgres, tmp_path_factory.mktemp("postgres"))
     write_clinic(project.data, DATES)
-    return InProcess(project)
+    return InProcess(project, options=())  # with all the files that dbt writes
 
 
 @pytest.fixture

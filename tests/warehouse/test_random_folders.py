@@ -85,7 +85,7 @@ def check_random_folder(dbt: InProcess, folder) -> None:
     check_marts(dbt, folder.settings)
 
 
-@settings(max_examples=20, derandomize=True, phases=[Phase.generate], **SLOW)
+@settings(max_examples=12, derandomize=True, phases=[Phase.generate], **SLOW)
 @given(folder=data_folders())
 def test_random_folders_give_the_same_marts_as_a_second_implementation(dbt, folder):
     check_random_folder(dbt, folder)
