@@ -46,9 +46,9 @@ def take_objects(
 ) -> None:
     """Parse the objects of a page in place of boto3, and leave the rest, and errors, to boto3.
 
-    A million objects take 5 s this way, and 71 s with boto3's own parser, which
-    runs every value through its description of S3's types. A handler of botocore's
-    event `before-parse`.
+    To list a million objects takes a sixth of the processor time that it takes with
+    boto3's own parser (30 s in place of 190 s), which runs every value through its
+    description of S3's types. A handler of botocore's event `before-parse`.
 
     Raises ResponseParserError, as boto3 does, if the answer is not a page of a listing.
     """
