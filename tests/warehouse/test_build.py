@@ -155,14 +155,11 @@ def test_an_image_whose_batch_is_missing_or_miscounted_does_not_add_up(dbt):
 
 def test_only_a_whole_build_writes_a_manifest(dbt):
     assert dbt("build", *NO_UNIT_TESTS).success
-    first = dbt.project.manifest.read_bytes()
-    assert first.count(b"\n") == 21
+    assert dbt.project.manifest.read_bytes().count(b"\n") == 21
     for part in (["build", "--select", "reasons"], ["run"], ["test", "--select", "conservation"]):
         dbt.project.manifest.write_text("an older one")
         assert dbt(*part).success, part
         assert dbt.project.manifest.read_text() == "an older one", part
-    assert dbt("build", *NO_UNIT_TESTS).success
-    assert dbt.project.manifest.read_bytes() == first
     dbt("build", "--empty", *NO_UNIT_TESTS)
     assert not dbt.project.manifest.exists()
 
@@ -372,7 +369,7 @@ def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tm
     (copy / "dbt_project.yml").write_text(settings)
     project = Project(SAMPLE_FOLDER, tmp_path / "work", root=copy, linkage_data="")
     before = hashes(copy / "seeds" / "sample")
-    ended = project.dbt("build")
+    ended = project.dbt("build", *NO_UNIT_TESTS)
     assert ended.returncode == 0, ended.stdout
     assert hashes(copy / "seeds" / "sample") == before
     for path in sorted((SAMPLE_FOLDER / "expected").glob("*.csv")):
