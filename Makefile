@@ -1,8 +1,8 @@
 # Two commands do everything: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-# One worker more than there are processors, because some tests wait. Each file's tests share a parsed dbt project.
-PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# One worker more than there are processors, because some tests wait.
+PYTEST := $(BIN)/python -m pytest --dist worksteal -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Compiled modules are kept, regardless of the environment: without them, dbt takes seconds longer to start.
 export PYTHONDONTWRITEBYTECODE :=
 

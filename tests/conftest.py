@@ -24,17 +24,16 @@ from sandbox.s3_server import client, s3_server
 from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
 
-LONGEST = ["test_build", "test_random_folders", "test_copy_faults", "test_postgres_target", "test_publish_faults"]
 # Fixtures that start a server, or dbt.
 SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Begin with the longest files, so that no worker is left alone with one at the end; mark the slow tests.
+    """Begin with the longest tests, so that no worker is left alone with one at the end; mark the slow ones.
 
     A test is slow if it needs a server or dbt. `make check` leaves it out.
     """
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    items.sort(key=lambda item: item.path.name != "test_random_folders.py")
     for item in items:
         if not SLOW.isdisjoint(item.fixturenames):
             item.add_marker("slow")
