@@ -39,7 +39,7 @@ TICK = 0.2  # seconds
 # through the SDK's many objects that this would take a quarter of the time.
 GARBAGE = 50_000
 # Copies per second, far more than possible. Answers are taken in groups, after the time in which all requests in flight
-# would be answered at this rate: waking up for each answer would cost a tenth of the rate.
+# would be answered at this rate: waking up for each answer would cost a twentieth of the rate.
 IMPOSSIBLE = 150_000
 VERIFY = "verify"
 ANSWERED = (200, 404, 412)
