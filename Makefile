@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # One worker more than there are processors, because some tests wait.
-PYTEST := $(BIN)/python -m pytest --dist worksteal -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := $(BIN)/python -m pytest --dist worksteal -n $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 # Compiled modules are kept, regardless of the environment: without them, dbt takes seconds longer to start.
 export PYTHONDONTWRITEBYTECODE :=
 

@@ -301,7 +301,8 @@ class Plan:
     """The faults planned for the requests of one run, and what has happened so far.
 
     `rates` has the probability of each fault by kind of request, `faults` the
-    fault of the n-th request (from 1), or of the n-th of the kind `only`, `expire_from` the number of the first
+    fault of the n-th request (from 1; with `only`, of the n-th of that
+    kind), `expire_from` the number of the first
     request whose credentials have expired. At the request number `signal_at`,
     `signal` goes to the process `pid`: before the server is asked, or after it
     has answered, and `signal_delay` seconds later. The request number

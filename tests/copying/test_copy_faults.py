@@ -47,10 +47,10 @@ def clinic(s3_environment, tmp_path):
 def test_under_kills_and_faults_every_object_is_copied_once_and_reported_truly(clinic, proxy, engine):
     chance = random.Random(f"small {engine}")
     driver = Driver(clinic([*mixture(38), *RESTLESS], chance), proxy, engine, chance, HURRIES)
-    report = torment(driver, kills=3, faults=30, first_step=6, stops=1)
+    report = torment(driver, kills=4, faults=50, first_step=6, stops=1)
     assert not report.wrong
-    assert report.kills >= 3
-    assert report.faults.total() >= 30
+    assert report.kills >= 4
+    assert report.faults.total() >= 50
 
 
 # --- the n-th request ------------------------------------------------------------------------------------------------

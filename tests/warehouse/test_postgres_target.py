@@ -283,7 +283,7 @@ def test_a_database_that_rejects_the_manifest_command_is_reported_in_one_sentenc
             ({"PGPASSWORD": "not-the-password"}, "PostgreSQL does not accept this user with this password"),
             ({"PGDATABASE": "nowhere"}, "PostgreSQL has no such database or user"),
             ({"PGPORT": "port"}, "PostgreSQL"),
-            ({"LINKAGE_SCHEMA": "nowhere"}, "no manifest.csv: the last `dbt build --target postgres"),
+            ({"LINKAGE_SCHEMA": "nowhere"}, "no manifest.csv: the last `dbt build --target postgres`"),
         ):
             ended = write(dbt.project, **changes)
             assert ended.returncode == 2

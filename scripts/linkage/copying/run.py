@@ -35,8 +35,8 @@ PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30)  # seconds before ea
 OPEN_ROWS = 4  # rows begun and undecided, for each request that may be in flight: an outage affects no more
 LOOKING = 32  # threads at most that check objects
 TICK = 0.2  # seconds
-# New objects after which Python looks for garbage, of which copies leave none. With its own 700, it would walk so often
-# through the SDK's many objects that this would take a quarter of the time.
+# New objects after which Python looks for garbage, of which copies leave none: with its own 700, looking would cost a
+# thirtieth of the rate even if the SDK's many objects were exempt (gc.freeze).
 GARBAGE = 50_000
 # Copies per second, far more than possible. Answers are taken in groups, after the time in which all requests in flight
 # would be answered at this rate: waking up for each answer would cost a twentieth of the rate.
@@ -176,7 +176,7 @@ class CopyRun:
                     return
                 with suppress(Empty):
                     first = self.answers.get(timeout=self.time_to_wait())
-                    time.sleep(self.workers / IMPOSSIBLE)
+                    time.sleep(min(TICK, self.workers / IMPOSSIBLE))
                     self.decide(*first)
                     while True:
                         self.decide(*self.answers.get_nowait())
