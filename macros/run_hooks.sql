@@ -24,6 +24,7 @@
             {% do mark_build(none) %}
         {% endif %}
         {% do check_settings() %}
+        {% do prepare_memory() %}
     {% endif %}
 {% endmacro %}
 
@@ -40,6 +41,7 @@
         {% do say_sentences(results) %}
         {% set whole = is_whole_build(made) %}
         {% if (failed or whole) and not flags.EMPTY %}
+            {% do remember_build() if not failed %}
             {% if target.type == 'duckdb' %}
                 {% set manifest = 'model.image_linkage.copy_manifest' %}
                 {% set relation = graph.nodes[manifest].relation_name %}

@@ -30,6 +30,36 @@ reasons as (
 
 ),
 
+findings as (
+
+    select * from {{ ref('stg_findings') }}
+
+),
+
+findings_by_kind as (
+
+    select finding, count(*) as finding_count
+    from {{ ref('review_findings') }}
+    group by finding
+
+),
+
+changes_by_kind as (
+
+    select change, count(*) as change_count
+    from {{ ref('changes_since_last_build') }}
+    group by change
+
+),
+
+last_build as (
+
+    select count(*) as row_count
+    from {{ source('memory', 'last_build_outcome') }}
+    where data_folder = {{ text_literal(data_folder()) }}
+
+),
+
 rows_by_outcome as (
 
     select outcome, reason, count(*) as row_count
@@ -128,6 +158,31 @@ figures as (
         on objects_by_outcome.reason = reasons.reason
     where reasons.applies_to = 'object'
 
+    union all
+
+    select
+        'finding_' || findings.finding as metric,
+        findings_by_kind.finding_count as metric_value
+    from findings
+    left join findings_by_kind on findings_by_kind.finding = findings.finding
+
+    union all
+
+    select
+        'rows_of_last_build' as metric,
+        row_count as metric_value
+    from last_build
+
+    {% for kind in kinds_of_change() -%}
+    union all
+
+    select
+        'changes_{{ kind }}' as metric,
+        sum(change_count) as metric_value
+    from changes_by_kind
+    where change = '{{ kind }}'
+
+    {% endfor -%}
 ),
 
 final as (

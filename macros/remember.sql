@@ -1,0 +1,151 @@
+{# What a build remembers for the next one. Two tables in the schema of the marts
+   are no models, because dbt would make them anew: last_build_outcome has the
+   records as the last build of a data folder that passed saw them, and
+   build_changes has every change that a build that passed has found. Models
+   read them as the source `memory`. #}
+{% macro memory_tables() %}
+    {{ return({
+        'last_build_outcome': {
+            'data_folder': 'text',
+            'record': 'text',
+            'occurrence': 'bigint',
+            'is_repeated': 'boolean',
+            'decision': 'text',
+            'filemaker_patient_id': 'text',
+            'filemaker_date': 'date',
+            'patient_id': 'text',
+            'published_patient_id': 'text',
+            'batch_id': 'text',
+        },
+        'build_changes': {
+            'data_folder': 'text',
+            'built_at': 'text',
+            'recid': 'text',
+            'change': 'text',
+            'before': 'text',
+            'after': 'text',
+        },
+    }) }}
+{% endmacro %}
+
+{# Make the tables that are missing. One of last_build_outcome with other
+   columns, by another version of this project, is made again, empty: the next
+   build is then a first one. What is in build_changes is never dropped. #}
+{% macro prepare_memory() %}
+    {% set source = graph.sources['source.image_linkage.memory.build_changes'] %}
+    {% if adapter.check_schema_exists(source.database, source.schema) %}
+        {% call statement('prepare_memory') %}
+            {% for table, columns in memory_tables().items() %}
+            {% set relation = memory_relation(table) %}
+            {% set present = adapter.get_relation(
+                source.database, source.schema, table
+            ) %}
+            {% set names = adapter.get_columns_in_relation(present)
+                | map(attribute='name') | list if present else [] %}
+            {% if present and table == 'last_build_outcome'
+                and names != columns | list %}
+            drop table {{ relation }};
+            {% endif %}
+            create table if not exists {{ relation }} (
+                {%- for column, type in columns.items() %}
+                "{{ column }}" {{ type }}{{ "," if not loop.last }}
+                {%- endfor %}
+            );
+            {% endfor %}
+            select 1;
+        {% endcall %}
+        {% do adapter.commit() %}
+    {% endif %}
+{% endmacro %}
+
+{# After a whole build that passed: its changes are added to build_changes, and
+   its records take the place of those of the build before, both or neither. #}
+{% macro remember_build() %}
+    {% set outcomes = graph.nodes['model.image_linkage.build_outcome'] %}
+    {% set changes =
+        graph.nodes['model.image_linkage.changes_since_last_build'] %}
+    {% set folder = text_literal(data_folder()) %}
+    {% set state = memory_relation('last_build_outcome') %}
+    {% set columns = memory_tables()['last_build_outcome'].keys() | list %}
+    {% set built_at = run_started_at.strftime('%Y-%m-%dT%H:%M:%S.%fZ') %}
+    {% call statement('remember_build') %}
+        insert into {{ memory_relation('build_changes') }}
+        select
+            {{ folder }},
+            '{{ built_at }}',
+            recid,
+            change,
+            before,
+            after
+        from {{ changes.relation_name }};
+        delete from {{ state }} where data_folder = {{ folder }};
+        insert into {{ state }}
+        select {{ folder }}, {{ columns[1:] | join(', ') }}
+        from {{ outcomes.relation_name }};
+        {% if target.type == 'postgres' -%}
+        analyze {{ state }};
+        {%- endif %}
+        select 1;
+    {% endcall %}
+    {% do adapter.commit() %}
+{% endmacro %}
+
+{# A table of the memory, by its schema and name. #}
+{% macro memory_relation(table) %}
+    {% set source = graph.sources['source.image_linkage.memory.' ~ table] %}
+    {{ return('"' ~ source.schema ~ '"."' ~ source.identifier ~ '"') }}
+{% endmacro %}
+
+{# The kinds of change, in order: for each, when a record has changed so, and
+   what the record was before and is after. Columns are those of the CTE
+   `differing` in changes_since_last_build. #}
+{% macro kinds_of_change() %}
+    {% set was_linked =
+        "decision_before in ('linked', 'already_linked')" %}
+    {% set is_linked = "decision_after in ('linked', 'already_linked')" %}
+    {% set in_nexus = "decision_before = 'already_linked'"
+        ~ " and decision_after = 'already_linked'" %}
+    {% set decisions = ['decision_before', 'decision_after'] %}
+    {% set kinds = {
+        'appeared': ["was_there = 0"] + decisions,
+        'went': ["is_there = 0"] + decisions,
+        'became_linked': ["not " ~ was_linked ~ " and " ~ is_linked]
+            + decisions,
+        'lost_link': [was_linked ~ " and not " ~ is_linked] + decisions,
+        'left_nexus': [
+            "decision_before = 'already_linked' and decision_after = 'linked'"
+        ] + decisions,
+        'reason': [
+            "not " ~ was_linked ~ " and not " ~ is_linked
+            ~ " and decision_before <> decision_after"
+        ] + decisions,
+    } %}
+    {% for kind, column, condition in [
+        ('patient', 'filemaker_patient_id', 'true'),
+        ('nexus_patient', 'patient_id',
+            'filemaker_patient_id_before = filemaker_patient_id_after'
+            ~ ' and (patient_id_before is not null or ' ~ in_nexus ~ ')'),
+        ('moved_in_nexus', 'published_patient_id', in_nexus),
+        ('date', 'filemaker_date', 'true'),
+        ('batch', 'batch_id', was_linked ~ ' and ' ~ is_linked),
+    ] %}
+        {% set before, after = column ~ '_before', column ~ '_after' %}
+        {% do kinds.update({kind: [
+            'was_there = 1 and is_there = 1 and is_repeated = 0 and '
+            ~ condition ~ ' and ' ~ before ~ ' is distinct from ' ~ after,
+            iso_date_text(before) if kind == 'date' else before,
+            iso_date_text(after) if kind == 'date' else after,
+        ]}) %}
+    {% endfor %}
+    {{ return(kinds) }}
+{% endmacro %}
+
+{# The data folder of this build, as an absolute text. #}
+{% macro data_folder() %}
+    {% set folder = env_var('LINKAGE_DATA', '') or 'seeds/sample' %}
+    {% if folder.startswith('/') or not execute %}
+        {{ return(folder) }}
+    {% endif %}
+    {% set project = graph.nodes['seed.image_linkage.reasons'].root_path %}
+    {{ return(project ~ '/' ~ folder) }}
+{% endmacro %}

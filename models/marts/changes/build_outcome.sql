@@ -1,0 +1,65 @@
+-- One row per row of the export, with what the next build compares. Rows that
+-- share a record number, or the same text where a number should be, cannot be
+-- told apart: of these, only how many there are is compared.
+{%- set facts = [
+    'filemaker_patient_id', 'filemaker_date', 'patient_id',
+    'published_patient_id', 'batch_id',
+] %}
+
+with outcomes as not materialized (
+
+    select
+        coalesce(cast(recid_number as varchar), recid, '') as record,
+        recid_number is not null and recid_row_count = 1 as is_single,
+        coalesce(reason, outcome) as decision,
+        filemaker_patient_id,
+        filemaker_date,
+        present_patient_id as patient_id,
+        case outcome when 'already_linked' then patient_id end
+            as published_patient_id,
+        batch_id
+    from {{ ref('image_outcome') }}
+
+),
+
+-- there are few others, so that only they are counted
+others as (
+
+    select
+        *,
+        count(*) over (partition by record) > 1 as is_repeated,
+        row_number() over (partition by record order by record) as occurrence
+    from outcomes
+    where not is_single
+
+),
+
+final as (
+
+    select
+        record,
+        1 as occurrence,
+        false as is_repeated,
+        decision,
+        {% for fact in facts -%}
+        {{ fact }}{{ "," if not loop.last }}
+        {% endfor -%}
+    from outcomes
+    where is_single
+
+    union all
+
+    select
+        record,
+        occurrence,
+        is_repeated,
+        decision,
+        {% for fact in facts -%}
+        case when not is_repeated then {{ fact }} end as {{ fact }}
+        {{- "," if not loop.last }}
+        {% endfor -%}
+    from others
+
+)
+
+select * from final
