@@ -59,30 +59,50 @@
 {% endmacro %}
 
 {# After a whole build that passed: its changes are added to build_changes, and
-   its records take the place of those of the build before, both or neither. #}
+   last_build_outcome becomes build_outcome, all of it or nothing. After a first
+   build every row is written; later only those that differ, because writing a
+   million rows takes longer than comparing them. #}
 {% macro remember_build() %}
-    {% set outcomes = graph.nodes['model.image_linkage.build_outcome'] %}
-    {% set changes =
-        graph.nodes['model.image_linkage.changes_since_last_build'] %}
+    {% set models = 'model.image_linkage.' %}
+    {% set changes = graph.nodes[models ~ 'changes_since_last_build'] %}
+    {% set outcomes = graph.nodes[models ~ 'build_outcome'] %}
+    {% set differences = graph.nodes[models ~ 'build_differences'] %}
     {% set folder = text_literal(data_folder()) %}
     {% set state = memory_relation('last_build_outcome') %}
-    {% set columns = memory_tables()['last_build_outcome'].keys() | list %}
+    {% set keys = ['record', 'occurrence'] %}
+    {% set facts = memory_tables()['last_build_outcome'] | list
+        | reject('in', keys + ['data_folder']) | list %}
     {% set built_at = run_started_at.strftime('%Y-%m-%dT%H:%M:%S.%fZ') %}
     {% call statement('remember_build') %}
         insert into {{ memory_relation('build_changes') }}
+        select {{ folder }}, '{{ built_at }}', recid, change, before, after
+        from {{ changes.relation_name }};
+
+        insert into {{ state }}
+        select {{ folder }}, {{ (keys + facts) | join(', ') }}
+        from {{ outcomes.relation_name }}
+        where not exists (
+            select 1 from {{ state }} where data_folder = {{ folder }}
+        );
+
+        delete from {{ state }}
+        using {{ differences.relation_name }} as differing
+        where
+            {{ state }}.data_folder = {{ folder }}
+            {%- for key in keys %}
+            and {{ state }}.{{ key }} = differing.{{ key }}
+            {%- endfor %};
+
+        insert into {{ state }}
         select
             {{ folder }},
-            '{{ built_at }}',
-            recid,
-            change,
-            before,
-            after
-        from {{ changes.relation_name }};
-        delete from {{ state }} where data_folder = {{ folder }};
-        insert into {{ state }}
-        select {{ folder }}, {{ columns[1:] | join(', ') }}
-        from {{ outcomes.relation_name }};
-        {% if target.type == 'postgres' -%}
+            {{ keys | join(', ') }}
+            {%- for fact in facts %},
+            {{ fact }}_after
+            {%- endfor %}
+        from {{ differences.relation_name }}
+        where is_there;
+        {%- if target.type == 'postgres' %}
         analyze {{ state }};
         {%- endif %}
         select 1;
@@ -97,8 +117,8 @@
 {% endmacro %}
 
 {# The kinds of change, in order: for each, when a record has changed so, and
-   what the record was before and is after. Columns are those of the CTE
-   `differing` in changes_since_last_build. #}
+   what the record was before and is after, in the columns of the model
+   build_differences. #}
 {% macro kinds_of_change() %}
     {% set was_linked =
         "decision_before in ('linked', 'already_linked')" %}
@@ -107,8 +127,8 @@
         ~ " and decision_after = 'already_linked'" %}
     {% set decisions = ['decision_before', 'decision_after'] %}
     {% set kinds = {
-        'appeared': ["was_there = 0"] + decisions,
-        'went': ["is_there = 0"] + decisions,
+        'appeared': ["not was_there"] + decisions,
+        'went': ["not is_there"] + decisions,
         'became_linked': ["not " ~ was_linked ~ " and " ~ is_linked]
             + decisions,
         'lost_link': [was_linked ~ " and not " ~ is_linked] + decisions,
@@ -131,7 +151,7 @@
     ] %}
         {% set before, after = column ~ '_before', column ~ '_after' %}
         {% do kinds.update({kind: [
-            'was_there = 1 and is_there = 1 and is_repeated = 0 and '
+            'not is_repeated_before and not is_repeated_after and '
             ~ condition ~ ' and ' ~ before ~ ' is distinct from ' ~ after,
             iso_date_text(before) if kind == 'date' else before,
             iso_date_text(after) if kind == 'date' else after,

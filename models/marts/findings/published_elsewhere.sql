@@ -58,6 +58,26 @@ known_patients as (
 
 ),
 
+-- nearly all images are where FileMaker says, which takes one comparison
+suspects as materialized (
+
+    select distinct
+        records.*,
+        images_of_records.image_id,
+        single_batches.batch_id,
+        single_batches.patient_id,
+        single_batches.captured_date
+    from records
+    inner join images_of_records on images_of_records.recid = records.recid
+    inner join single_batches
+        on single_batches.batch_id = images_of_records.batch_id
+    where
+        records.filemaker_date <> single_batches.captured_date
+        or records.present_patient_id is null
+        or records.present_patient_id <> single_batches.patient_id
+
+),
+
 -- Nexus's patient is another one if they do not have FileMaker's patient id,
 -- and either have another or somebody else in Nexus has it. A patient without
 -- any FileMaker id, whom nobody else can be, is left: nothing contradicts
@@ -65,40 +85,32 @@ known_patients as (
 compared as (
 
     select
-        records.*,
-        images_of_records.image_id,
-        single_batches.batch_id,
-        single_batches.patient_id,
-        single_batches.captured_date,
-        single_batches.patient_id is not null
-        and records.filemaker_patient_id is not null
+        suspects.*,
+        suspects.patient_id is not null
+        and suspects.filemaker_patient_id is not null
         and same_patients.patient_id is null
         and (
-            records.patient_count > 0 or known_patients.patient_id is not null
+            suspects.patient_count > 0 or known_patients.patient_id is not null
         )
         and batches_to_relink.id is null as is_other_patient,
-        coalesce(records.filemaker_date <> single_batches.captured_date, false)
+        coalesce(suspects.filemaker_date <> suspects.captured_date, false)
             as is_other_date
-    from records
-    inner join images_of_records on images_of_records.recid = records.recid
-    inner join single_batches
-        on single_batches.batch_id = images_of_records.batch_id
+    from suspects
     left join patients as same_patients
         on
-            same_patients.patient_id = single_batches.patient_id
+            same_patients.patient_id = suspects.patient_id
             and same_patients.filemaker_patient_id
-            = records.filemaker_patient_id
+            = suspects.filemaker_patient_id
     left join known_patients
-        on known_patients.patient_id = single_batches.patient_id
+        on known_patients.patient_id = suspects.patient_id
     left join batches_to_relink
-        on batches_to_relink.id = single_batches.batch_id
+        on batches_to_relink.id = suspects.batch_id
 
 ),
 
--- one image may be recognised in several ways
 final as (
 
-    select distinct
+    select
         image_id,
         recid,
         patient_id,

@@ -21,7 +21,7 @@ images_of_records as (
 
 candidates as not materialized (
 
-    select recid, filemaker_id, image_id
+    select recid, filemaker_id, image_id, nexus_image_id
     from {{ ref('int_image_candidates') }}
 
 ),
@@ -54,16 +54,8 @@ own_batches as (
 
 ),
 
--- an object of the dump leads to a record that may not be in the export
-recognised as (
-
-    select images_of_records.image_id
-    from images_of_records
-    inner join candidates on candidates.recid = images_of_records.recid
-
-),
-
-unrecognised as materialized (
+-- nearly all images are the one that is known of their record
+others as materialized (
 
     select
         images.image_id,
@@ -75,7 +67,26 @@ unrecognised as materialized (
         own_batches.captured_date
     from images
     inner join own_batches on own_batches.batch_id = images.batch_id
-    left join recognised on recognised.image_id = images.image_id
+    left join candidates on candidates.nexus_image_id = images.image_id
+    where candidates.nexus_image_id is null
+
+),
+
+-- an object of the dump leads to a record that may not be in the export
+recognised as (
+
+    select images_of_records.image_id
+    from images_of_records
+    inner join others on others.image_id = images_of_records.image_id
+    inner join candidates on candidates.recid = images_of_records.recid
+
+),
+
+unrecognised as materialized (
+
+    select others.*
+    from others
+    left join recognised on recognised.image_id = others.image_id
     where recognised.image_id is null
 
 ),
