@@ -1,6 +1,6 @@
-{# What a build remembers for the next one. Two tables in the schema of the marts
-   are no models, because dbt would make them anew: last_build_outcome has the
-   records as the last build of a data folder that passed saw them, and
+{# What a build remembers for the next one, in two tables beside the marts that
+   are not models, because dbt would make a model again: last_build_outcome has
+   the records as the last build of a data folder that passed saw them, and
    build_changes has every change that a build that passed has found. Models
    read them as the source `memory`. #}
 {% macro memory_tables() %}
@@ -32,7 +32,8 @@
    columns, by another version of this project, is made again, empty: the next
    build is then a first one. What is in build_changes is never dropped. #}
 {% macro prepare_memory() %}
-    {% set source = graph.sources['source.image_linkage.memory.build_changes'] %}
+    {% set sources = 'source.image_linkage.memory.' %}
+    {% set source = graph.sources[sources ~ 'build_changes'] %}
     {% if adapter.check_schema_exists(source.database, source.schema) %}
         {% call statement('prepare_memory') %}
             {% for table, columns in memory_tables().items() %}
@@ -116,56 +117,8 @@
     {{ return('"' ~ source.schema ~ '"."' ~ source.identifier ~ '"') }}
 {% endmacro %}
 
-{# The kinds of change, in order: for each, when a record has changed so, and
-   what the record was before and is after, in the columns of the model
-   build_differences. #}
-{% macro kinds_of_change() %}
-    {% set was_linked =
-        "decision_before in ('linked', 'already_linked')" %}
-    {% set is_linked = "decision_after in ('linked', 'already_linked')" %}
-    {% set in_nexus = "decision_before = 'already_linked'"
-        ~ " and decision_after = 'already_linked'" %}
-    {% set decisions = ['decision_before', 'decision_after'] %}
-    {% set kinds = {
-        'appeared': ["not was_there"] + decisions,
-        'went': ["not is_there"] + decisions,
-        'became_linked': ["not " ~ was_linked ~ " and " ~ is_linked]
-            + decisions,
-        'lost_link': [was_linked ~ " and not " ~ is_linked] + decisions,
-        'left_nexus': [
-            "decision_before = 'already_linked' and decision_after = 'linked'"
-        ] + decisions,
-        'reason': [
-            "not " ~ was_linked ~ " and not " ~ is_linked
-            ~ " and decision_before <> decision_after"
-        ] + decisions,
-    } %}
-    {% for kind, column, condition in [
-        ('patient', 'filemaker_patient_id', 'true'),
-        ('nexus_patient', 'patient_id',
-            'filemaker_patient_id_before = filemaker_patient_id_after'
-            ~ ' and (patient_id_before is not null or ' ~ in_nexus ~ ')'),
-        ('moved_in_nexus', 'published_patient_id', in_nexus),
-        ('date', 'filemaker_date', 'true'),
-        ('batch', 'batch_id', was_linked ~ ' and ' ~ is_linked),
-    ] %}
-        {% set before, after = column ~ '_before', column ~ '_after' %}
-        {% do kinds.update({kind: [
-            'not is_repeated_before and not is_repeated_after and '
-            ~ condition ~ ' and ' ~ before ~ ' is distinct from ' ~ after,
-            iso_date_text(before) if kind == 'date' else before,
-            iso_date_text(after) if kind == 'date' else after,
-        ]}) %}
-    {% endfor %}
-    {{ return(kinds) }}
-{% endmacro %}
-
-{# The data folder of this build, as an absolute text. #}
-{% macro data_folder() %}
-    {% set folder = env_var('LINKAGE_DATA', '') or 'seeds/sample' %}
-    {% if folder.startswith('/') or not execute %}
-        {{ return(folder) }}
-    {% endif %}
-    {% set project = graph.nodes['seed.image_linkage.reasons'].root_path %}
-    {{ return(project ~ '/' ~ folder) }}
-{% endmacro %}
+{# The kinds of change, separated by blanks. #}
+{% macro kinds_of_change() -%}
+    appeared went became_linked lost_link left_nexus reason
+    patient nexus_patient moved_in_nexus date batch
+{%- endmacro %}

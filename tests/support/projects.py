@@ -174,6 +174,16 @@ class InProcess:
         return Ended(result.success, "\n".join([*self.said, str(result.exception or "")]))
 
 
+def forget(project: Project) -> None:
+    """Take away what builds have remembered: the next one is a first build."""
+    if isinstance(project, PostgresProject):
+        with psycopg.connect(project.url) as connection:
+            connection.execute("drop table if exists image_linkage.last_build_outcome, image_linkage.build_changes")
+        return
+    with duckdb.connect(str(project.work / "warehouse.duckdb")) as connection:
+        connection.execute("drop table if exists last_build_outcome; drop table if exists build_changes")
+
+
 def write_seed(folder: Path, seed: str, rows: list[dict], **text) -> Path:
     """Write one seed of a data folder; columns that a row lacks are empty."""
     path = folder / f"{seed}.csv"

@@ -1,5 +1,6 @@
 """The marts of random data folders, compared with a second implementation of docs/specification.md in Python."""
 
+import random
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from linkage.filemaker.date_order import WHITE_SPACE, contradicts, date_order_evidence, undecided_orders
-from linkage.seeds import make_missing_seeds
-from tests.support.oracle import MART_COLUMNS, ORDERED_MARTS, expected_marts, read_seed
-from tests.support.projects import InProcess, Project, postgres_project
+from linkage.seeds import SEED_COLUMNS, make_missing_seeds
+from tests.support.oracle import ORDERED_MARTS, read_seed
+from tests.support.oracle_findings import MART_COLUMNS, expected_marts, remembered
+from tests.support.projects import InProcess, Project, forget, postgres_project, write_seed
 from tests.support.random_folders import data_folders, large_folder, write_folder
 
 EVIDENCE_OF_BUILD = (
@@ -38,11 +40,14 @@ def dbt_on_postgres(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> 
     return InProcess(project)
 
 
-def check_marts(dbt: InProcess, variables: dict) -> None:
-    """Build the marts of the folder as it is now and compare each with the second implementation, row for row."""
+def check_marts(dbt: InProcess, variables: dict, before: dict | None = None) -> None:
+    """Build the marts of the folder as it is now and compare each with the second implementation, row for row.
+
+    Nothing is remembered, because data tests are left out; so `before` is what was remembered before.
+    """
     ended = dbt("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test", variables=variables)
     assert ended.success, ended.text
-    for mart, expected in expected_marts(dbt.project.data, variables).items():
+    for mart, expected in expected_marts(dbt.project.data, variables, before).items():
         found = dbt.project.mart(mart, MART_COLUMNS[mart])
         if mart in ORDERED_MARTS:
             assert found == expected, mart
@@ -80,6 +85,36 @@ def verdict(evidence: pd.DataFrame, order: str, configured: str) -> str:
     return "undecided" if order in undecided_orders(evidence, configured) else "ruled out"
 
 
+def change_folder(folder: Path, seed: int) -> None:
+    """Take some rows out of each seed, and give some of its values to other rows."""
+    choose = random.Random(seed)
+    for name in SEED_COLUMNS:
+        rows = [row for row in read_seed(folder, name) if choose.random() < 0.97]
+        for column in SEED_COLUMNS[name]:
+            chosen = choose.sample(rows, len(rows) // 20)
+            values = [row[column] for row in chosen]
+            for row, value in zip(chosen, values[1:] + values[:1], strict=True):
+                row[column] = value
+        write_seed(folder, name, [{column: row[column] for column in SEED_COLUMNS[name]} for row in rows])
+
+
+def check_changes(dbt: InProcess, seed: int) -> None:
+    """Build a random folder, remember it, change it, build it again; then forget."""
+    folder = Path(dbt.project.data)
+    settings = large_folder(seed, 2_000, folder)
+    check_marts(dbt, settings)
+    assert dbt("run-operation", "remember_build", variables=settings).success
+    before = remembered(folder, settings)
+    change_folder(folder, seed)
+    check_marts(dbt, settings, before)
+    kinds = dbt.project.query("select distinct change from changes_since_last_build")
+    # the second build is remembered, too: then nothing has changed
+    assert dbt("run-operation", "remember_build", variables=settings).success
+    check_marts(dbt, settings, remembered(folder, settings))
+    assert len(kinds) == 11, kinds
+    forget(dbt.project)
+
+
 def check_random_folder(dbt: InProcess, folder) -> None:
     write_folder(folder, dbt.project.data)
     check_marts(dbt, folder.settings)
@@ -104,6 +139,11 @@ def test_random_folders_give_the_same_marts_on_postgres(dbt_on_postgres, folder)
 
 def test_a_large_random_folder_gives_the_same_marts_on_postgres(dbt_on_postgres):
     check_marts(dbt_on_postgres, large_folder(3, 4_000, Path(dbt_on_postgres.project.data)))
+
+
+@pytest.mark.parametrize("engine", ["dbt", "dbt_on_postgres"])
+def test_changes_of_random_folders_are_those_of_a_second_implementation(engine, request):
+    check_changes(request.getfixturevalue(engine), 4)
 
 
 @pytest.mark.fuzz

@@ -1,7 +1,7 @@
 """Write what the sample's marts should be: `PYTHONPATH=scripts python -m tests.warehouse.write_sample_expectations`.
 
-They come from the second implementation of the rules (`tests/support/oracle.py`) with
-the default settings, and are written to `seeds/sample/expected/`. The sample gives the
+They come from the second implementation of the rules (`tests/support/oracle.py`,
+`oracle_findings.py`) with the default settings, and are written to `seeds/sample/expected/`. The sample gives the
 same results on any day from 2026-01-01 on: all its dates are earlier, except one in 2999.
 """
 
@@ -9,7 +9,8 @@ import csv
 from datetime import date
 
 from linkage.paths import SAMPLE_FOLDER
-from tests.support.oracle import MART_COLUMNS, ORDERED_MARTS, comparable, expected_marts
+from tests.support.oracle import ORDERED_MARTS, comparable
+from tests.support.oracle_findings import MART_COLUMNS, expected_marts
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ with held_images as (
 
     select recid
     from {{ ref('stg_held_images') }}
-    where recid is not null
+    where recid > 0
 
 ),
 

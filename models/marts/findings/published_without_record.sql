@@ -60,7 +60,8 @@ others as materialized (
     select
         images.image_id,
         images.filemaker_id,
-        images.recid,
+        -- a record's number is a positive one
+        nullif(images.recid, 0) as recid,
         images.s3_key,
         own_batches.batch_id,
         own_batches.patient_id,

@@ -173,7 +173,7 @@ figures as (
         row_count as metric_value
     from last_build
 
-    {% for kind in kinds_of_change() -%}
+    {% for kind in kinds_of_change().split() -%}
     union all
 
     select
