@@ -7,11 +7,11 @@ from pathlib import Path
 
 import duckdb
 
-from linkage.environment import read_environment
 from linkage.errors import UnusableInput
 from linkage.files import csv_line, sync_folder
 from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER, data_folder, manifest_path, warehouse_of
 from linkage.seeds import SEED_COLUMNS, hide_from_git, literal
+from linkage.steps import read_environment
 
 EXPORT_HEADER = csv_line(SEED_COLUMNS["filemaker_images_metadata"]).encode()
 
