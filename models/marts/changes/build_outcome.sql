@@ -1,10 +1,6 @@
 -- One row per row of the export, with what the next build compares. Rows that
 -- share a record number, or the same text where a number should be, cannot be
 -- told apart: of these, only how many there are is compared.
-{%- set facts = [
-    'filemaker_patient_id', 'filemaker_date', 'patient_id',
-    'published_patient_id', 'batch_id',
-] %}
 
 with outcomes as not materialized (
 
@@ -41,9 +37,11 @@ final as (
         1 as occurrence,
         false as is_repeated,
         decision,
-        {% for fact in facts -%}
-        {{ fact }}{{ "," if not loop.last }}
-        {% endfor -%}
+        filemaker_patient_id,
+        filemaker_date,
+        patient_id,
+        published_patient_id,
+        batch_id
     from outcomes
     where is_single
 
@@ -54,10 +52,13 @@ final as (
         occurrence,
         is_repeated,
         decision,
-        {% for fact in facts -%}
-        case when not is_repeated then {{ fact }} end as {{ fact }}
-        {{- "," if not loop.last }}
-        {% endfor -%}
+        case when not is_repeated then filemaker_patient_id end
+            as filemaker_patient_id,
+        case when not is_repeated then filemaker_date end as filemaker_date,
+        case when not is_repeated then patient_id end as patient_id,
+        case when not is_repeated then published_patient_id end
+            as published_patient_id,
+        case when not is_repeated then batch_id end as batch_id
     from others
 
 )

@@ -5,63 +5,71 @@
 {%- set stays_in_nexus = "decision_before = 'already_linked'"
     ~ " and decision_after = 'already_linked'" %}
 
-{#- when a record has changed so, apart from its decision -#}
-{%- set decisions = {
-    'appeared': 'not was_there',
-    'went': 'not is_there',
-    'became_linked': 'not ' ~ was_linked ~ ' and ' ~ is_linked,
-    'lost_link': was_linked ~ ' and not ' ~ is_linked,
-    'left_nexus':
+{#- for each kind the column that has changed, and when else it is reported -#}
+{%- set kinds = {
+    'appeared': ('decision', 'not was_there'),
+    'went': ('decision', 'not is_there'),
+    'became_linked': ('decision', 'not ' ~ was_linked ~ ' and ' ~ is_linked),
+    'lost_link': ('decision', was_linked ~ ' and not ' ~ is_linked),
+    'left_nexus': (
+        'decision',
         "decision_before = 'already_linked' and decision_after = 'linked'",
-    'reason': 'not ' ~ was_linked ~ ' and not ' ~ is_linked
-        ~ ' and decision_before <> decision_after',
-} %}
-{%- set facts = {
-    'patient': ('filemaker_patient_id', 'true'),
+    ),
+    'reason': (
+        'decision',
+        'was_there and is_there and not ' ~ was_linked
+        ~ ' and not ' ~ is_linked,
+    ),
+    'patient': ('filemaker_patient_id', 'is_single'),
     'nexus_patient': (
         'patient_id',
-        'filemaker_patient_id_before = filemaker_patient_id_after'
+        'is_single and filemaker_patient_id_before = filemaker_patient_id_after'
         ~ ' and (patient_id_before is not null or ' ~ stays_in_nexus ~ ')',
     ),
-    'moved_in_nexus': ('published_patient_id', stays_in_nexus),
-    'date': ('filemaker_date', 'true'),
-    'batch': ('batch_id', was_linked ~ ' and ' ~ is_linked),
+    'moved_in_nexus': (
+        'published_patient_id', 'is_single and ' ~ stays_in_nexus
+    ),
+    'date': ('date_text', 'is_single'),
+    'batch': (
+        'batch_id', 'is_single and ' ~ was_linked ~ ' and ' ~ is_linked
+    ),
 } %}
 
 with differing as (
 
-    select * from {{ ref('build_differences') }}
+    select
+        *,
+        coalesce(not is_repeated_before and not is_repeated_after, false)
+            as is_single
+    from {{ ref('build_differences') }}
+
+),
+
+-- only ids, dates and decisions are compared: a date that does not read is none
+as_text as (
+
+    select
+        differing.*,
+        {{ iso_date_text('filemaker_date_before') }} as date_text_before,
+        {{ iso_date_text('filemaker_date_after') }} as date_text_after
+    from differing
 
 ),
 
 changes as (
 
     {% for kind in kinds_of_change().split() -%}
+    {%- set column, condition = kinds[kind] -%}
     {{ "union all" if not loop.first }}
     select
         record,
         '{{ kind }}' as change,
-        {% if kind in decisions -%}
-        decision_before as before,
-        decision_after as after
-    from differing
-    where {{ decisions[kind] }}
-        {%- elif kind == 'date' -%}
-        {{ iso_date_text('filemaker_date_before') }} as before,
-        {{ iso_date_text('filemaker_date_after') }} as after
-        {%- else -%}
-        {{ facts[kind][0] }}_before as before,
-        {{ facts[kind][0] }}_after as after
-        {%- endif %}
-        {%- if kind in facts %}
-    from differing
+        {{ column }}_before as before,
+        {{ column }}_after as after
+    from as_text
     where
-        not is_repeated_before
-        and not is_repeated_after
-        and {{ facts[kind][1] }}
-        and {{ facts[kind][0] }}_before
-        is distinct from {{ facts[kind][0] }}_after
-        {%- endif %}
+        {{ column }}_before is distinct from {{ column }}_after
+        and {{ condition }}
     {% endfor %}
 ),
 

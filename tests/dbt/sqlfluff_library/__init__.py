@@ -16,6 +16,11 @@ def unchanged(value: object) -> object:
     return value
 
 
+def data_folder() -> str:
+    """The data folder of a build."""
+    return "/data"
+
+
 adapter = SimpleNamespace(dispatch=dispatch)
 modules = SimpleNamespace(re=re, datetime=datetime)
 run_started_at = datetime.datetime(2026, 1, 1)
