@@ -136,6 +136,8 @@ def test_every_change_of_a_month_is_reported_once_and_kept(dbt):
         ("12", "appeared", "", "duplicate_recid"),
         ("12", "lost_link", "linked", "duplicate_recid"),
         ("2", "batch", batch[2], "b-2"),
+        ("21", "batch", batch[21], "b-1"),  # of the same patient and day as record 1
+        ("22", "batch", batch[22], "b-2"),
         ("23", "appeared", "", "linked"),
         ("3", "went", "linked", ""),
         ("6", "batch", batch[6], now[6]),
