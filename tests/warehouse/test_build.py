@@ -384,7 +384,7 @@ def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tm
 def check_answers(project: Project, page: Path) -> None:
     """Run each query of a page and compare the table below it."""
     queries = re.findall(r"```sql\n(.*?)\n```\n\n\|[^\n]*\n\|[-|]+\n((?:\|[^\n]*\n)*)", page.read_text(), re.DOTALL)
-    assert len(queries) == 9
+    assert len(queries) == 13
     for sql, answer in queries:
         rows = project.query(sql)
         written = "".join(
@@ -400,7 +400,8 @@ def test_every_model_and_macro_is_described_and_every_column_declared(dbt):
     )
     nodes = {node.name: node for node in dbt.manifest.nodes.values() if node.resource_type in ("model", "seed")}
     # the seed's own loading adds this one, which is not a column of the file
-    declared = {(name, column) for name, node in nodes.items() for column in node.columns}
+    tables = nodes | {source.name: source for source in dbt.manifest.sources.values()}
+    declared = {(name, column) for name, table in tables.items() for column in table.columns}
     assert set(found) == declared | {("copy_results", "record_number")}
     macros = [macro for macro in dbt.manifest.macros.values() if macro.package_name == "image_linkage"]
     # materializations have no description of their own
@@ -408,12 +409,22 @@ def test_every_model_and_macro_is_described_and_every_column_declared(dbt):
     assert [node.name for node in nodes.values() if not node.description] == []
 
 
+def read_reference(seed: str) -> list[tuple]:
+    with (PROJECT_ROOT / "seeds" / "reference" / f"{seed}.csv").open(encoding="utf-8", newline="") as file:
+        return [tuple(row) for row in csv.reader(file)][1:]
+
+
 def test_the_page_about_reasons_says_what_the_reference_seed_says():
-    with (PROJECT_ROOT / "seeds" / "reference" / "reasons.csv").open(encoding="utf-8", newline="") as file:
-        listed = [tuple(row) for row in csv.reader(file)][1:]
     page = (PROJECT_ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
     written = re.findall(r"^\| ([0-9]+) \| `(\w+)` \| (.*) \| (.*) \|$", page, re.MULTILINE)
-    assert written == [row[1:] for row in listed]
+    assert written == [row[1:] for row in read_reference("reasons")]
+
+
+def test_the_page_about_findings_says_what_the_reference_seed_says_and_has_a_section_about_each():
+    page = (PROJECT_ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    written = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    assert written == read_reference("findings")
+    assert re.findall(r"^## (.*)$", page, re.MULTILINE) == [row[0] for row in written]
 
 
 def test_no_free_text_of_a_record_is_in_the_output_or_text_files_of_dbt(project):

@@ -27,6 +27,7 @@ from tests.support.projects import (
     InProcess,
     PostgresProject,
     Project,
+    forget,
     hashes,
     postgres_project,
     uuid,
@@ -91,6 +92,7 @@ def records_of(manifest: Path) -> list[list[str]]:
 def check_equal(dbt: InProcess, duckdb: InProcess, write) -> None:
     """Build the data folder on both and compare every table and view, and the manifest."""
     for each in (dbt, duckdb):
+        forget(each.project)
         ended = each("build", *NO_UNIT_TESTS)
         assert ended.success, ended.text
     tables = [node.name for node in dbt.manifest.nodes.values() if node.resource_type in ("seed", "model")]

@@ -104,7 +104,6 @@ final as (
         filemaker_id,
         recid_row_count,
         filemaker_id_row_count,
-        is_held_back,
         patient_count,
         patient_id as present_patient_id,
         object_count,
