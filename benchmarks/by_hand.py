@@ -1,9 +1,9 @@
 """The marts without dbt: one DuckDB script, written for speed, that reads the seeds and makes what `dbt build` makes.
 
 The yardstick of `python -m benchmarks build`. It has the rules for the default settings only, no tests, no
-findings, no memory of other builds, and no staging: each CSV file is read once, straight into what the marts need. Marts are tables or views as they are in
-dbt. It also writes the manifest, beside the database, because the build does. A test compares the rows of the marts
-with dbt's on the sample (tests/warehouse/test_build.py).
+findings, no memory of other builds, and no staging: each CSV file is read once, straight into what the marts need.
+Marts are tables or views as they are in dbt. It also writes the manifest, beside the database, because the build does.
+A test compares the rows of the marts with dbt's on the sample (tests/warehouse/test_build.py).
 
 Usage: python -m benchmarks.by_hand DATA_FOLDER DATABASE MEMORY_LIMIT TODAY
 """
@@ -209,7 +209,8 @@ select recid_text as recid, if(is_held, nexus_image_id, image_id) as image_id, o
     recid as recid_number, id_contact, filemaker_patient_id, date_text as "date", mdy as filemaker_date,
     type_text as "type", nullif(trim(type_text, {white_space}), '') as category, filemaker_id, recid_row_count,
     filemaker_id_row_count,
-    patient_count, classified.patient_id as present_patient_id, object_count, bucket as source_bucket, {prefix} || original_filename as source_key,
+    patient_count, classified.patient_id as present_patient_id, object_count, bucket as source_bucket,
+    {prefix} || original_filename as source_key,
     etag as source_etag, size as source_size, original_filename, extension
 from classified;
 """
