@@ -31,7 +31,9 @@
             {% do mark_build(none) %}
         {% endif %}
         {% do check_settings() %}
-        {% do prepare_memory() %}
+        {% if makes %}
+            {% do prepare_memory() %}
+        {% endif %}
     {% endif %}
 {% endmacro %}
 

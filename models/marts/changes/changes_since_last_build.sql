@@ -13,18 +13,18 @@
     'lost_link': ('decision', was_linked ~ ' and not ' ~ is_linked),
     'left_nexus': (
         'decision',
-        "decision_before = 'already_linked' and decision_after = 'linked'",
+        "decision_before = 'already_linked' and decision_after = 'linked'"
     ),
     'reason': (
         'decision',
         'was_there and is_there and not ' ~ was_linked
-        ~ ' and not ' ~ is_linked,
+        ~ ' and not ' ~ is_linked
     ),
     'patient': ('filemaker_patient_id', 'is_single'),
     'nexus_patient': (
         'patient_id',
         'is_single and filemaker_patient_id_before = filemaker_patient_id_after'
-        ~ ' and (patient_id_before is not null or ' ~ stays_in_nexus ~ ')',
+        ~ ' and (patient_id_before is not null or ' ~ stays_in_nexus ~ ')'
     ),
     'moved_in_nexus': (
         'published_patient_id', 'is_single and ' ~ stays_in_nexus
@@ -45,7 +45,6 @@ with differing as (
 
 ),
 
--- only ids, dates and decisions are compared: a date that does not read is none
 as_text as (
 
     select
