@@ -37,9 +37,10 @@ def parse_columns(option: str, place: str = "--columns") -> Columns:
     for name in names:
         if name.strip() != DROPPED and seed_name(name) is None:
             plain = plain_name(name.rpartition("::")[2])
-            nearest = SEED_NAMES[get_close_matches(plain, SEED_NAMES, 1, cutoff=0)[0]]
+            nearest = [SEED_NAMES[close] for close in get_close_matches(plain, SEED_NAMES, 1, cutoff=0.1)]
+            names_are = f"the nearest name is {nearest[0]}" if nearest else f"the names are {', '.join(EXPORT_COLUMNS)}"
             raise UnusableInput(
-                f"{place} has '{name.strip()}', which is not a column that is needed; the nearest name is {nearest}, "
+                f"{place} has '{name.strip()}', which is not a column of the seed; {names_are}, "
                 f"and {DROPPED} drops a column"
             )
     return taken_columns(names, place)
@@ -76,11 +77,10 @@ def taken_columns(names: Sequence[str], place: str) -> Columns:
     if "recid" not in columns:
         raise UnusableInput(f"{place} has no recid column, and no image can be found without it; export it too")
     tables: dict[str, list[str]] = {}
-    for name, column in zip(names, columns, strict=True):
-        if column:
-            tables.setdefault(printable(name.rpartition("::")[0]) or "without a table", []).append(column)
+    for name in filter(seed_name, names):
+        tables.setdefault(plain_name(name.rpartition("::")[0]), []).append(printable(name))
     if len(tables) > 1:
-        which = "; ".join(f"{table}: {', '.join(own)}" for table, own in tables.items())
+        which = "; ".join(", ".join(fields) for fields in tables.values())
         raise UnusableInput(
             f"{place} takes fields of more than one table ({which}); export the fields of the images' own table, "
             f"or list the columns to take with --columns, with {DROPPED} for the others"

@@ -130,15 +130,13 @@ def sign_fits(before: str, sign: str, after: str) -> int:
         fits = True
     elif sign == "…":
         fits = (None if in_word else False) if is_letter(following) else True
-    elif sign == "µ":
-        fits = None if is_letter(previous) else True
     elif sign in "™®":
         fits = False if is_letter(following) else is_letter(previous) or None
     elif sign == "\xa0":
         fits = None if in_word else True
     elif sign in "²³":
         fits = not in_word if previous.isalnum() else None
-    elif sign in "°ªº½¼¾×":
+    elif sign in "°ªº½¼¾×µ":
         fits = False if is_letter(previous) else previous.isdigit() or None
     elif sign in "•·":
         fits = not in_word
