@@ -322,6 +322,55 @@ def test_one_word_suffices_for_175_of_180_and_the_others_are_called_undecided():
     assert all("undecided" in evidence for evidence in wrong)
 
 
+# What a clinic writes beside letters: signs of one set are letters of the other, often in a place where one fits.
+SIGNS = (
+    "Cam Walker™ boot", "Cam Walker™", "walker™", "ALLEVYN™", "Polysporin®", "Mepilex® Ag", "left–right", "toe–ankle",
+    "pre–op", "foot—left", "wait…see", "“Left” heel", "‘left’", "90°", "5½", "½ inch", "€20", "20 €", "cm²", "±2",
+    "5 µm", "£5", "• foot", "© 2016", "§ 5", "3×4", "1ª vez", "5¼", "patients’ feet", "Ma’am", "St. John’s", "O’Neill",
+    "avô", "metrô", "estómago", "compañero", "España", "Muñoz", "NIÑO", "créée", "poésie", "coração", "naïve", "Zoë",
+    "Chloé", "André", "Raúl", "Öl", "Öberg", "Dušan", "Tomaš",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("word", SIGNS)
+def test_a_wrong_guess_is_never_a_confident_one(word):
+    for encoding, end in product(NAMES, "\r\n"):
+        try:
+            data = tab([("", "", "", "", "", "", "1", word)], end).encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        found, evidence = find_encoding(data)
+        assert data.decode(found) == data.decode(encoding) or "undecided" in evidence
+        if data.decode("cp1252", "replace") == data.decode("mac_roman"):
+            assert "undecided" not in evidence
+
+
+@pytest.mark.parametrize("word", ["Walker™", "Polysporin®", "ALLEVYN™", "left–right", "wait…see"])
+def test_a_trademark_or_a_dash_is_told_from_a_letter(folder, word):
+    for encoding, end in product(NAMES, "\r\n"):
+        rows = [("", "", "", "", "", "", "1", word)]
+        found, out = folder.converted(tab(rows, end), encoding=encoding)
+        assert found[0][3] == word
+        assert "undecided" not in out
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1251", "стопа левая"), ("koi8_r", "стопа левая"), ("iso8859_7", "πόδι αριστερό"), ("cp1255", "רגל שמאל"),
+        ("cp437", "Müller"), ("cp850", "Größe"), ("shift_jis", "左足の写真"), ("gbk", "左脚照片"), ("cp1250", "Łukasz"),
+    ],
+)  # fmt: skip
+def test_a_set_that_is_neither_is_said_to_fit_badly(folder, encoding, text):
+    record = ("", "", "", "", "", "", "1", text)
+    for end in "\r\n":
+        assert "neither fits most of them: name the encoding with --encoding" in find_encoding(
+            tab([record], end).encode(encoding)
+        )[1]  # fmt: skip
+    found, out = folder.converted(tab([record]), "--encoding", encoding, encoding=encoding)
+    assert found[0][3] == text and "neither fits" not in out
+
+
 @pytest.mark.parametrize(("separator", "word"), [("\r", "Jesús"), ("\n", "Jesœs"), ("\r\n", "Jesœs")])
 def test_if_the_words_do_not_decide_the_line_end_does(folder, separator, word):
     # 0x9C: ú on a Mac, œ on Windows

@@ -64,7 +64,8 @@ def describe_judgement(name: str, column: Judgement) -> str:
     [(commonest, number)] = shapes.most_common(1)
     remedy = known_remedy(name, column.unread)
     return (
-        f"{told}, and of the others {number:,} have the shape {commonest} (9: a digit, A: a letter)"
+        f"{told}; the commonest shape of the others is {commonest} "
+        f"({number:,} of {column.unread.total():,}; 9: a digit, A: a letter)"
         f"{': ' + remedy if remedy else ''}"
     )
 
@@ -96,7 +97,8 @@ def column_doubts(
     recid, image, patient = (judgements.get(name) for name in ("recid", "id", "id_Contact"))
     if recid and 2 * recid.different < recid.filled:
         doubts.append(
-            f"recid has only {recid.different:,} different values; records that share a number are all skipped"
+            f"recid repeats its values ({recid.different:,} different in {recid.filled:,}), "
+            "and records that share a number are all skipped"
         )
     if image and patient and image.fits and image.different < patient.different:
         doubts.append("id has fewer different values than id_Contact, although a patient can have many images")
