@@ -4,20 +4,20 @@ import re
 from collections.abc import Callable, Sequence
 
 from linkage.filemaker.columns import DROPPED, Columns
-from linkage.filemaker.values import is_date, is_record_number, is_uuid, judge
+from linkage.filemaker.values import Judgement, is_date, is_record_number, is_uuid, judge
 
 # For each column: what at least half of its filled values are, the least share of them that differ from
-# each other, and whether more (1) or fewer (-1) different values fit better.
-LOOKS: dict[str, tuple[Callable[[str], object], float, int]] = {
-    "recid": (is_record_number, 0.5, 1),
-    "date": (is_date, 0.1, 1),
+# each other, and which of several columns fits best.
+LOOKS: dict[str, tuple[Callable[[str], object], float, Callable[[Judgement], int]]] = {
+    "recid": (is_record_number, 0.5, lambda column: column.different),
+    "date": (is_date, 0.1, lambda column: column.different),
     # a patient has several images
-    "id": (is_uuid, 0, 1),
-    "id_Contact": (is_uuid, 0, -1),
+    "id": (is_uuid, 0, lambda column: column.different),
+    "id_Contact": (is_uuid, 0, lambda column: -column.different),
     # a number, a date, or a date with a time
-    "NexusExportDate": (lambda text: is_record_number(text) or is_date(re.split("[ T]", text)[0]), 0, 0),
-    "fileName": (re.compile(r".*\.[A-Za-z0-9]{2,5}").fullmatch, 0, 0),
-    "Type": (re.compile(r"[^\W\d_]").search, 0, 0),
+    "NexusExportDate": (lambda text: is_record_number(text) or is_date(re.split("[ T]", text)[0]), 0, lambda _: 0),
+    "fileName": (re.compile(r".*\.[A-Za-z0-9]{2,5}").fullmatch, 0, lambda _: 0),
+    "Type": (re.compile(r"[^\W\d_]").search, 0, lambda column: column.read),
 }
 
 
@@ -56,12 +56,20 @@ def fitting_order(fields: Sequence[Sequence[str]], columns: Columns) -> str | No
     return None if suggested == columns else ",".join(name or DROPPED for name in suggested)
 
 
+def describe_order(order: str) -> str:
+    """What to say about an order that fits."""
+    return (
+        f"the values would fit --columns {order}: compare that, above all the places of free text, "
+        "with the fields in FileMaker's export dialog"
+    )
+
+
 def fitting_places(name: str, fields: Sequence[Sequence[str]]) -> dict[int, int]:
     """The places whose values fit the column `name`, and how well they do: the higher, the better."""
-    reads, least, sign = LOOKS[name]
+    reads, least, rank = LOOKS[name]
     found = {place: judge(values, reads) for place, values in enumerate(fields)}
     return {
-        place: sign * column.different
+        place: rank(column)
         for place, column in found.items()
         if column.filled and column.fits and column.different >= least * column.filled
     }

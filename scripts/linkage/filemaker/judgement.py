@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from linkage.errors import UnusableInput
-from linkage.filemaker.column_order import fitting_order
+from linkage.filemaker.column_order import describe_order, fitting_order
 from linkage.filemaker.columns import Columns
 from linkage.filemaker.date_order import ORDERS, WHITE_SPACE, date_ordinal
 from linkage.filemaker.values import Judgement, is_date, is_record_number, is_uuid, judge, shape
@@ -46,14 +46,16 @@ def judge_columns(fields: Sequence[list[str]], columns: Columns, has_header: boo
     }
     wrong = {name: judgements[name] for name in REQUIRED if name in judgements and not judgements[name].fits}
     if wrong:
-        told = "; ".join(f"{name}: {describe_judgement(name, column)}" for name, column in wrong.items())
-        if not any(known_remedy(name, column.unread) for name, column in wrong.items()):
-            told += f"; {other_columns(fields, columns, has_header)}"
-        raise UnusableInput(told)
+        # a known mistake in one column does not explain another column
+        is_known = all(known_remedy(name, column.unread) for name, column in wrong.items())
+        told = [f"{name}: {describe_judgement(name, column, is_known)}" for name, column in wrong.items()]
+        if not is_known:
+            told.append(other_columns(fields, columns, has_header))
+        raise UnusableInput("; ".join(told))
     return judgements
 
 
-def describe_judgement(name: str, column: Judgement) -> str:
+def describe_judgement(name: str, column: Judgement, with_remedy: bool = True) -> str:
     """How many values read as what, and the commonest shape of the others, with what to do where that is known."""
     told = f"{column.read:,} of {column.filled:,} values read as {READS[name][0]}"
     if not column.unread:
@@ -62,7 +64,7 @@ def describe_judgement(name: str, column: Judgement) -> str:
     for text, number in column.unread.items():
         shapes[shape(text)] += number
     [(commonest, number)] = shapes.most_common(1)
-    remedy = known_remedy(name, column.unread)
+    remedy = known_remedy(name, column.unread) if with_remedy else None
     return (
         f"{told}; the commonest shape of the others is {commonest} "
         f"({number:,} of {column.unread.total():,}; 9: a digit, A: a letter)"
@@ -85,7 +87,7 @@ def other_columns(fields: Sequence[list[str]], columns: Columns, has_header: boo
         return "export another field under this name"
     order = fitting_order(fields, columns)
     if order:
-        return f"the values would fit --columns {order}: compare that with the fields in FileMaker's export dialog"
+        return describe_order(order)
     return "list the export's columns in their order with --columns, or export the right fields"
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from linkage.errors import UnusableInput
-from linkage.filemaker.columns import SEED, Columns
+from linkage.filemaker.column_order import describe_order, fitting_order
+from linkage.filemaker.columns import DROPPED, SEED, Columns
 from linkage.filemaker.layout import Layout, record_name
 from linkage.seeds import SEED_COLUMNS
 
@@ -30,9 +31,7 @@ def read_records(text: str, layout: Layout, columns: Columns) -> tuple[list[list
     for index, record in enumerate(records):
         fields = record.count(delimiter) + 1
         if fields != len(columns):
-            own_columns = (
-                "" if layout.header else ", or list the export's columns in their order with --columns (- drops one)"
-            )
+            own_columns = "" if layout.header else own_columns_hint(records, delimiter, columns)
             raise UnusableInput(
                 f"{record_name(index, layout)} has {fields} {'field' if fields == 1 else 'fields'}, "
                 f"not {len(columns)}; export again{own_columns}"
@@ -51,6 +50,18 @@ def read_records(text: str, layout: Layout, columns: Columns) -> tuple[list[list
     cells = joined.replace(VT, "\n").replace(GS, "\n").replace("\r\n", "\n").replace("\r", "\n").split(delimiter)
     del joined
     return [cells[place :: len(columns)] for place in range(len(columns))], breaks
+
+
+def own_columns_hint(records: Sequence[str], delimiter: str, columns: Columns) -> str:
+    """How to name the columns of such an export, and the order that fits if all records have the same additional ones."""
+    told = f", or list the export's columns in their order with --columns ({DROPPED} drops one)"
+    rows = [record.split(delimiter) for record in records]
+    more = len(rows[0]) - len(columns)
+    if more > 0 and len({len(row) for row in rows}) == 1:
+        order = fitting_order(list(zip(*rows, strict=True)), [*columns, *[None] * more])
+        if order:
+            told += f"; {describe_order(order)}"
+    return told
 
 
 def as_frame(fields: Sequence[list[str]], columns: Columns) -> pd.DataFrame:
