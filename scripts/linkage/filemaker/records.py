@@ -53,7 +53,7 @@ def read_records(text: str, layout: Layout, columns: Columns) -> tuple[list[list
 
 
 def own_columns_hint(records: Sequence[str], delimiter: str, columns: Columns) -> str:
-    """How to name the columns of such an export, and the order that fits if all records have the same additional ones."""
+    """How to name the columns, and the order that fits if all records have the same number of additional ones."""
     told = f", or list the export's columns in their order with --columns ({DROPPED} drops one)"
     rows = [record.split(delimiter) for record in records]
     more = len(rows[0]) - len(columns)
