@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from linkage.errors import UnusableInput, run_script
+from linkage.errors import UnusableInput
 from linkage.filemaker.columns import EXPORT_COLUMNS, SEED, Columns, export_columns, parse_columns
 from linkage.filemaker.date_order import configured_date_order, date_order_evidence
 from linkage.filemaker.judgement import column_doubts, judge_columns
@@ -23,6 +23,7 @@ from linkage.files import csv_line, csv_lines, write_atomically
 from linkage.paths import data_folder, place
 from linkage.seeds import seed_path
 from linkage.settings import today
+from linkage.steps import run_script
 
 # How many rows become CSV at a time: all at once would need more memory.
 CHUNK = 10_000

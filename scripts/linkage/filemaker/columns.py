@@ -58,7 +58,9 @@ def export_columns(header: Sequence[str] | None, chosen: Columns | None) -> Colu
     if len(chosen) != len(header) or any(
         name not in (None, seed_name(own)) for name, own in zip(chosen, header, strict=True)
     ):
-        raise UnusableInput("the file's header disagrees with --columns (or FILEMAKER_COLUMNS); omit it, the header is enough")
+        raise UnusableInput(
+            "the file's header disagrees with --columns (or FILEMAKER_COLUMNS); omit it, the header is enough"
+        )
     return taken_columns([own if name else DROPPED for name, own in zip(chosen, header, strict=True)], "the header")
 
 
