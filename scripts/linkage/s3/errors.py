@@ -3,22 +3,39 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import botocore.exceptions
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
+    InvalidConfigError,
+    LoginError,
     NoCredentialsError,
     NoRegionError,
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
     ReadTimeoutError,
+    RefreshWithMFAUnsupportedError,
+    SSOError,
+    TokenRetrievalError,
 )
 from botocore.parsers import ResponseParserError
 
 from linkage.errors import UnusableInput
 
+# The SDK has no usable credentials. `linkage.s3.answers.ask` gives the name of such an error in place of S3's code.
+SDK_CREDENTIAL_ERRORS = (
+    NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError, SSOError,
+    RefreshWithMFAUnsupportedError, InvalidConfigError, LoginError, ProfileNotFound,
+)  # fmt: skip
+CALLER_CODES = {
+    "ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired",
+    "InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch",
+    "RequestTimeTooSkewed", "NotSignedUp", "AuthFailure",
+}  # fmt: skip
 CREDENTIALS_REJECTED = {
     "AccessDenied", "403", "401", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
 }  # fmt: skip
@@ -46,6 +63,22 @@ def s3_errors(bucket: str) -> Iterator[None]:
         raise UnusableInput(explain(error, bucket)) from None
     except (BotoCoreError, ResponseParserError, ValueError) as error:
         raise UnusableInput(f"S3 cannot be used ({type(error).__name__}); check the AWS settings") from None
+
+
+def about_the_caller(code: str, status: int) -> bool:
+    """Whether S3's error code, or else the name of an engine's error, is about the caller, not about one object.
+
+    These are credentials that are unknown, expired or missing, and a wrong
+    clock. `AccessDenied` and a bare 403 are not: they are about one object or
+    one action. `status` is the HTTP status; 0 if there was no answer.
+    """
+    known = getattr(botocore.exceptions, code, None)
+    return (
+        status == 401
+        or code in CALLER_CODES
+        or code.startswith("AWS_AUTH_")  # the CRT could not sign
+        or (isinstance(known, type) and issubclass(known, SDK_CREDENTIAL_ERRORS))
+    )
 
 
 def explain(error: ClientError, bucket: str) -> str:
