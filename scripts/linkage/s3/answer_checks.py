@@ -24,13 +24,14 @@ def check_answer(operation_model: Any, response_dict: dict[str, Any], **_: Any) 
         raise ClientError({"Error": {"Code": str(status)}, "ResponseMetadata": metadata}, operation)
     if status not in (200, 206):
         return
-    body = response_dict["body"]
-    if isinstance(body, bytes) and HTML.match(body):
+    body, without_etag = response_dict["body"], operation in ("HeadObject", "GetObject") and not headers.get("ETag")
+    page = headers.get("Content-Type", "").startswith("text/html")
+    if (isinstance(body, bytes) and HTML.match(body)) or (page and without_etag):
         raise UnreadableAnswer(
             f"is not reached: something between here and S3 answered in its place with an HTML page (status {status}); "
             "check AWS_ENDPOINT_URL_S3 and the network, or put S3's host into NO_PROXY if it is a proxy"
         )
-    if operation in ("HeadObject", "GetObject") and not headers.get("ETag"):
+    if without_etag:
         raise UnreadableAnswer(
             "answered without the ETag of an object, by which copies are verified; use another store, or check "
             "AWS_ENDPOINT_URL_S3"
