@@ -71,9 +71,7 @@ def test_what_a_spreadsheet_leaves_behind_and_files_that_are_not_seeds_change_no
     ("held", "complaint"),
     [
         ((CASES / "held-windows-1252" / "held_images.csv").read_bytes(), "line 2 is not UTF-8"),
-        ("recid,held_by,held_on\n10,A,\n".encode("utf-16"), "line 1 is not UTF-8"),
         (b"recid;held_by;held_on\n10;A;\n", "has no column recid in line 1"),
-        (b"", "has no header in line 1"),
         (None, "cannot be opened"),
     ],
 )
@@ -92,12 +90,12 @@ def test_a_list_that_protects_but_cannot_be_read_fails_the_build_and_leaves_no_m
     )  # there write_manifest.py removes it
 
 
-@pytest.mark.parametrize("name", ["clinic [2]", "clinic {1,2}", "clinic *", "clinic [!3]"])
-def test_the_name_of_a_data_folder_is_never_a_pattern(dbt, name, tmp_path):
+@pytest.mark.parametrize(("name", "others"), [("clinic [2]", "2"), ("clinic [!3]*{1,2}?", "4x1y 4x2y")])
+def test_the_name_of_a_data_folder_is_never_a_pattern(dbt, name, others, tmp_path):
     lay_case(dbt.project.data)
     lay_case(tmp_path / name)
-    for other in ("clinic 2", "clinic 1", "clinic 4"):
-        lay_case(tmp_path / other, "folder-with-brackets/other-clinic")
+    for other in others.split():
+        lay_case(tmp_path / f"clinic {other}", "folder-with-brackets/other-clinic")
     dbt.project.linkage_data = str(tmp_path / name)
     try:
         ended = dbt("build", *NO_UNIT_TESTS)
@@ -108,20 +106,19 @@ def test_the_name_of_a_data_folder_is_never_a_pattern(dbt, name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("torn", "count"),
+    "torn",
     [
-        ("r,2026-01-01T00:00:00Z,i,b,k,e,b", 1),
-        ('r,2026-01-01T00:00:00Z,i,b,"k\nin two li', 1),
-        ("r,2026-01-01T00:00:00Z,i,b,k,e,b,k2,e,1,copied,1,", 1),  # whole but for its line end
+        'r,2026-01-01T00:00:00Z,i,b,"k\nin two li',
+        "r,2026-01-01T00:00:00Z,i,b,k,e,b,k2,e,1,copied,1,",  # whole but for its line end
     ],
 )
-def test_the_last_line_of_the_results_is_left_out_while_it_is_not_whole(dbt, torn, count, capsys):
+def test_the_last_line_of_the_results_is_left_out_while_it_is_not_whole(dbt, torn, capsys):
     path = lay_case(dbt.project.data) / "copy_results.csv"
     with path.open("a") as file:
         file.write("r,2026-01-01T00:00:00Z,i,b,k,e,b,k1,e,1,copied,1,\n" + torn)
     ended = dbt("build", *NO_UNIT_TESTS)
     assert ended.success, ended.text
-    assert dbt.project.query("select count(*) from stg_copy_results") == [(count,)]
+    assert dbt.project.query("select count(*) from stg_copy_results") == [(1,)]
     assert "copy_results.csv: the last line is cut off" in ended.text + capsys.readouterr().err
 
 
