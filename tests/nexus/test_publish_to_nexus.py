@@ -52,10 +52,13 @@ class Clinic:
     url: str
     folder: Path
     run_here: Any
+    copies: Any
     environment: dict[str, str] = field(default_factory=dict)
 
     def build(self, images, **rest):
-        self.environment = write_warehouse(self.folder, images, **rest)
+        """Make what a build and a copy run leave behind."""
+        self.environment = self.copies.environment | write_warehouse(self.folder, images, **rest)
+        self.copies.put(images)
 
     def run(self, main, *options, **environment):
         """Run a script as on the command line; it never prints anything of a patient."""
@@ -128,11 +131,11 @@ HEADER = "                        new   already there"
 
 
 @pytest.fixture
-def clinic(nexus_database, run_here, tmp_path):
+def clinic(nexus_database, run_here, tmp_path, copies):
     def make(site):
         url = nexus_database(site)
         add_patients(url, site, 1, 2, 3)
-        return Clinic(site, url, tmp_path, run_here)
+        return Clinic(site, url, tmp_path, run_here, copies)
 
     return make
 
@@ -481,19 +484,24 @@ LONG = {"s3_key": 500, "original_filename": 255, "category": 100, "filemaker_typ
 LONG_BATCHES = {"batch_name": 200, "import_source": 50}
 
 
+def long_text(length, end="ä"):
+    """As many characters, in parts that every store takes for the name of a folder."""
+    return (TYPE + f"/{'ä' * 79}" * 10)[: length - 1] + end
+
+
 def test_values_of_just_the_length_of_their_column_are_published(clinic):
     here = clinic("plan")
-    row = image(1, **{column: "ä" * limit for column, limit in LONG.items()})
+    row = image(1, **{column: long_text(limit) for column, limit in LONG.items()})
     here.build([row])
     here.published()
-    assert here.table("images")[row["id"]]["category"] == "ä" * 100
+    assert here.table("images")[row["id"]]["category"] == long_text(100)
 
 
 def test_every_value_that_is_longer_than_its_column_is_named(clinic):
     here = clinic("plan")
     # trailing blanks, which PostgreSQL itself would cut off silently
     rows = [
-        image(n, **{column: TYPE + " " * (limit + 1 - len(TYPE))}) for n, (column, limit) in enumerate(LONG.items(), 1)
+        image(n, **{column: long_text(limit + 1, end=" ")}) for n, (column, limit) in enumerate(LONG.items(), 1)
     ]
     others = [image(10 + n, 2, f"2016-10-{n + 1:02}") for n in range(len(LONG_BATCHES))]
     batches = batches_of([*rows, *others])
@@ -743,7 +751,7 @@ def role(clinic):
         owner.execute((FOLDER / f"{site}_role.sql").read_text(encoding="utf-8"))
         owner.execute("alter role image_linkage password 'secret'")
         url = database_url(owner.url, owner.url.rpartition("/")[2], "image_linkage", "secret")
-        return Clinic(site, url, owner.folder, owner.run_here), owner
+        return Clinic(site, url, owner.folder, owner.run_here, owner.copies), owner
 
     yield make
     for owner in made:
@@ -931,7 +939,7 @@ WAREHOUSES = {
     "no settings": (lambda here: spoil(here, "drop table build_settings"), NOT_PASSED),
     "not a database": (
         lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).write_text("x" * 9000),
-        "cannot be opened",
+        "is not a DuckDB database",
     ),
     "empty": (empty, NOT_PASSED),
     "a mart without a column": (
@@ -968,7 +976,7 @@ def test_a_warehouse_that_dbt_is_writing_to_is_refused_in_one_sentence(clinic):
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as writer:
         writer.stdout.readline()
-        assert_unusable(here.publish(), "cannot be opened: wait until dbt ends, then run again")
+        assert_unusable(here.publish(), "is open in another program: wait until dbt ends")
         writer.communicate("\n")
     here.published()
 
@@ -1011,7 +1019,8 @@ def test_published_images_are_already_linked_in_the_next_build_and_a_padded_day_
     here.add_batch(padded, batch_name="05 Nov 2016 (FileMaker Import)", image_count=1)
     here.add_image(padded)
     dbt = projects.InProcess(projects.Project(here.folder / "data", here.folder / "work"))
-    here.environment = {key: dbt.project.environment[key] for key in ("LINKAGE_DATA", "LINKAGE_WAREHOUSE")}
+    places = {key: dbt.project.environment[key] for key in ("LINKAGE_DATA", "LINKAGE_WAREHOUSE")}
+    here.environment = here.copies.environment | places
 
     def export_and_build():
         assert here.run(export_nexus_records.main).returncode == 0
@@ -1025,9 +1034,11 @@ def test_published_images_are_already_linked_in_the_next_build_and_a_padded_day_
             f"select column_name, lower(data_type) from duckdb_columns() where table_name = '{mart}'"
         )
         assert dict(built) == columns  # as tests/support/warehouses.py makes them
-    columns = ("id", "s3_key", *(column for column in MARTS["image"] if column.startswith("source_")), "file_size")
+    source = [column for column in MARTS["image"] if column.startswith("source_")]
+    columns = ("id", "recid", "s3_key", *source, "file_size")
     images = [dict(zip(columns, row, strict=True)) for row in dbt.project.mart("image", columns)]
     projects.write_seed(dbt.project.data, "copy_results", [result(row) for row in images])
+    here.copies.put(images)
     assert counted(here.published()) == {"image batches": (2, 1), "images": (4, 0)}
     rows = here.table("batches")
     assert (rows[padded]["name"], rows[padded]["image_count"]) == ("05 Nov 2016 (FileMaker Import)", 3)
