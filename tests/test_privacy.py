@@ -180,7 +180,7 @@ def test_a_whole_run_prints_and_leaves_nothing_of_a_patients_name_notes_or_free_
             " end $$"
         )
         run.execute(f"create trigger {name} before insert on images_image for each row execute function {name}()")
-        assert f"(record 1): the database refuses it (the function {name})" in run.publish(code=1)
+        assert f"): the database refuses it (the function {name})\n" in run.publish(code=1)
         run.execute(f"drop trigger {name} on images_image")
     run.execute(f"alter table images_image alter column {TYPES[site]} type varchar(3)")
     assert "characters, and Nexus allows 3" in run.publish(code=1)

@@ -530,7 +530,7 @@ RULES = {
         create constraint trigger refuse after insert on images_image deferrable initially deferred
         for each row execute function refuse();
         """,
-        "RaiseException",
+        "the function refuse",
     ),
     "not null": ("alter table images_image alter filemaker_id set not null", "filemaker_id"),
     "smaller number": ("alter table images_image alter file_size type smallint", "NumericValueOutOfRange"),
