@@ -16,7 +16,6 @@ from pathlib import Path
 import psycopg
 
 from linkage.copying.present import list_copies
-from linkage.errors import run_script
 from linkage.held import read_held_images
 from linkage.nexus.connection import begin_publishing, nexus_connection
 from linkage.nexus.findings import Finding, find_long_values, find_other_batches, find_other_images
@@ -29,6 +28,7 @@ from linkage.nexus.tables import Nexus, open_nexus
 from linkage.nexus.undoing import undo_sql
 from linkage.paths import data_folder, outside_sample, warehouse_path
 from linkage.settings import project_var
+from linkage.steps import run_script
 from linkage.warehouse.marts import Counts, find_recorded_copies, find_verified_images, open_warehouse, read_publishable
 
 
