@@ -214,54 +214,6 @@ def test_a_warehouse_without_linked_images_publishes_nothing(clinic):
     assert counted(here.published()) == {"image batches": (0, 0), "images": (0, 0)}
 
 
-# Only verified copies
-
-
-COPIES = {
-    "copied": ([{}], True),
-    "already present": ([{"outcome": "already_present"}], True),
-    "no result": ([], False),
-    "another key": ([{"destination_key": "patients/other.jpg"}], False),
-    "another ETag": ([{"source_etag": "f" * 32}], False),
-    "another bucket": ([{"destination_bucket": "elsewhere"}], False),
-    "failed": ([{"outcome": "failed"}], False),
-    "conflict": ([{"outcome": "conflict"}], False),
-    "source changed": ([{"outcome": "source_changed"}], False),
-    "an unknown outcome": ([{"outcome": "Copied"}], False),
-    "failed, then copied": ([{"outcome": "failed"}, {}], True),
-    "copied, then conflict": ([{}, {"outcome": "conflict"}], False),
-    "failed, then copied while a clock went back": ([{"outcome": "failed"}, {"recorded_at": "2026-01-01"}], True),
-    "copied, then failed while a clock went back": ([{}, {"outcome": "failed", "recorded_at": "2026-01-01"}], False),
-    "copied, then failed for another object": ([{}, {"outcome": "failed", "source_etag": "f" * 32}], False),
-    "another object copied, then this one": ([{"source_etag": "f" * 32}, {}], True),
-    "failed elsewhere later": ([{}, {"outcome": "failed", "destination_key": "patients/other.jpg"}], True),
-}
-
-
-def test_only_images_whose_copy_is_verified_are_published_and_only_their_batches(clinic):
-    here = clinic("plan")
-    rows = [image(n, 1, f"2016-10-{n:02}") for n in range(1, len(COPIES) + 1)]
-    # one more image in a batch that is published, and one in a batch that is not
-    rows += [image(90, 1, "2016-10-01"), image(91, 1, "2016-10-03")]
-    results = [
-        result(row, **values) for row, (outcomes, _) in zip(rows, COPIES.values(), strict=False) for values in outcomes
-    ]
-    verified = [n for n, (_, is_verified) in enumerate(COPIES.values(), 1) if is_verified]
-    here.build(rows, results=results)
-    output = here.published()
-    assert here.record_numbers() == verified
-    assert counted(output) == {"image batches": (len(verified), 0), "images": (len(verified), 0)}
-    assert here.table("batches").keys() == {row["batch_id"] for row in rows if row["recid"] in verified}
-    waiting = len(rows) - len(verified)
-    assert f"\n{waiting} linked images have no verified copy yet: publish again after the next copy run\n" in output
-
-    here.build(rows)
-    output = here.published()
-    assert here.record_numbers() == sorted(row["recid"] for row in rows)
-    assert counted(output)["images"] == (waiting, len(verified))
-    assert "verified copy" not in output
-
-
 # What prevents publishing
 
 

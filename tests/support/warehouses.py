@@ -134,7 +134,7 @@ def result(image: dict[str, Any], **values: Any) -> dict[str, Any]:
         "source_bucket": image["source_bucket"],
         "source_key": image["source_key"],
         "source_etag": image["source_etag"],
-        "destination_bucket": BUCKET,
+        "destination_bucket": image.get("destination_bucket", BUCKET),
         "destination_key": image["s3_key"],
         "destination_etag": md5(content(image)),
         "size": image["file_size"],
@@ -166,7 +166,7 @@ def write_warehouse(
             **row,
             "image_id": row["id"],
             "source_size": row["file_size"],
-            "destination_bucket": BUCKET,
+            "destination_bucket": row.get("destination_bucket", BUCKET),
             "destination_key": row["s3_key"],
         }
         for row in images

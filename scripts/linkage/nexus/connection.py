@@ -90,7 +90,7 @@ def say_lock_waits(url: str, connection: psycopg.Connection, ended: Event) -> No
     """Print each table that `connection` waits for until `ended` is set; without a second connection, do nothing."""
     query = psycopg.sql.SQL(WAITED_FOR).format(connection.info.backend_pid)
     watching, said = None, set()
-    with suppress(psycopg.Error, UnusableInput):
+    with suppress(psycopg.Error, UnusableInput, OSError):  # OSError: nobody reads the output any more
         while not ended.wait(WATCHED):
             if connection.info.transaction_status != TransactionStatus.ACTIVE:
                 continue

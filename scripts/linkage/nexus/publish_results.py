@@ -100,24 +100,27 @@ def record_and_commit(path: Path, changes: Iterable[Change], commit: Callable[[]
         commit()
         return 0
     count = 0
-    with open_for_lines(path) as (descriptor, end):
-        try:
-            all_changes = chain([first], changes)
-            while some := list(islice(all_changes, WRITTEN)):
-                write_all(descriptor, csv_lines(some).encode())
-                count += len(some)
-            os.fsync(descriptor)
-            commit()
-        except psycopg.Error as error:
-            if not is_lost(error):  # else it may have been committed
-                os.ftruncate(descriptor, end)
-            raise
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(descriptor, end)
-            raise UnusableInput(
-                f"cannot write {path}: {error.strerror}; nothing was changed in Nexus; make room and run again"
-            ) from None
+    all_changes = chain([first], changes)
+    try:
+        with open_for_lines(path) as (descriptor, end):
+            try:
+                while some := list(islice(all_changes, WRITTEN)):
+                    write_all(descriptor, csv_lines(some).encode())
+                    count += len(some)
+                os.fsync(descriptor)
+                commit()
+            except psycopg.Error as error:
+                if not is_lost(error):  # else it may have been committed
+                    os.ftruncate(descriptor, end)
+                raise
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, end)
+                raise
+    except OSError as error:
+        raise UnusableInput(
+            f"cannot write {path}: {error.strerror}; nothing was changed in Nexus; correct that and run again"
+        ) from None
     return count
 
 
@@ -128,21 +131,20 @@ def open_for_lines(path: Path) -> Iterator[tuple[int, int]]:
     A last line that is cut off is removed: its run was killed before it could commit.
     No other run can append to the file meanwhile.
 
-    Raises UnusableInput if it cannot be opened, or is another file.
+    Raises UnusableInput if it is another file, and OSError.
     """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise UnusableInput(f"cannot write {path}: {error.strerror}; nothing was changed in Nexus") from None
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.fchmod(descriptor, 0o600)
-        if not os.fstat(descriptor).st_size:
-            write_all(descriptor, HEADER.encode())
+        header = HEADER.encode()
+        if header.startswith(os.pread(descriptor, len(header) + 1, 0)):  # a new file, or a header that is cut off
+            os.ftruncate(descriptor, 0)
+            write_all(descriptor, header)
             sync_folder(path.parent)
         with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as contents:
-            header, end = contents.readline(), contents.rfind(b"\n", 0) + 1
-        if header.decode("utf-8-sig", errors="replace").rstrip() != HEADER.rstrip():
+            found, end = contents.readline(), contents.rfind(b"\n", 0) + 1
+        if found.decode("utf-8-sig", errors="replace").rstrip() != HEADER.rstrip():
             raise UnusableInput(
                 f"{path} is another file: its first line is not {HEADER.rstrip()}; move it away and run again"
             )
