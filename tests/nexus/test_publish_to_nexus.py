@@ -1,6 +1,7 @@
 """Publishing: what is inserted, what prevents it, and the batches of patients who were imported again."""
 
 import re
+import struct
 import subprocess
 import sys
 import uuid
@@ -166,22 +167,6 @@ def test_the_printed_timestamp_finds_all_rows_of_the_run_and_no_others(clinic):
     moment = printed_moment(here.published())
     assert here.execute("select count(*) from images_image where uploaded_at = %s", moment) == [(3,)]
     assert here.execute("select count(*) from images_batch where uploaded_at = %s", moment) == [(1,)]
-
-
-def test_the_docs_say_how_to_undo_a_run(clinic):
-    here = clinic("plan")
-    here.build([image(1)])
-    here.published()
-    before = here.everything()
-    here.build([image(1), image(2), image(3, 2)])
-    moment = printed_moment(here.published())
-    assert here.record_numbers() == [1, 2, 3]
-    page = (PROJECT_ROOT / "docs" / "nexus.md").read_text(encoding="utf-8")
-    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
-    here.execute(re.sub(r"'[-0-9]{10} [^']+'", f"'{moment}'", query))
-    assert here.everything() == before
-    here.published()
-    assert here.record_numbers() == [1, 2, 3]
 
 
 @sites
@@ -764,6 +749,30 @@ def empty(here):
     spoil(here)
 
 
+def change_bytes(change):
+    """Replace the bytes of the warehouse."""
+
+    def act(here):
+        path = Path(here.environment["LINKAGE_WAREHOUSE"])
+        path.write_bytes(change(path.read_bytes()))
+
+    return act
+
+
+def newer(content):
+    """A DuckDB file with a storage version of the future, and the checksum of its header, as DuckDB computes it."""
+    header = content[8:12] + (10_000).to_bytes(8, "little") + content[20:4096]
+    checksum = 5381
+    for word in struct.unpack(f"<{len(header) // 8}Q", header):
+        checksum ^= word * 0xBF58476D1CE4E5B9 % 2**64
+    return checksum.to_bytes(8, "little") + header + content[4096:]
+
+
+def folder(here):
+    Path(here.environment["LINKAGE_WAREHOUSE"]).unlink()
+    Path(here.environment["LINKAGE_WAREHOUSE"]).mkdir()
+
+
 WAREHOUSES = {
     "missing": (lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).unlink(), "is missing: run `dbt build`"),
     # as a build of the marts alone does, without the tests that prove them
@@ -772,11 +781,16 @@ WAREHOUSES = {
         NOT_PASSED,
     ),
     "no settings": (lambda here: spoil(here, "drop table build_settings"), NOT_PASSED),
-    "not a database": (
-        lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).write_text("x" * 9000),
-        "is not a DuckDB database",
+    "not a database": (change_bytes(lambda content: b"x" * 9000), "is not a DuckDB database"),
+    "an empty file": (change_bytes(lambda content: b""), "is not a DuckDB database"),
+    "cut in its header": (change_bytes(lambda content: content[:4000]), "is damaged"),
+    "cut in the middle": (change_bytes(lambda content: content[: len(content) // 2]), "is damaged: remove it"),
+    "with a block of something else": (
+        change_bytes(lambda content: content[:4196] + b"garbage" + content[4203:8292] + b"garbage" + content[8299:]),
+        "is damaged",
     ),
-    "empty": (empty, NOT_PASSED),
+    "of a newer DuckDB": (change_bytes(newer), "was written by another version of DuckDB"),
+    "without tables": (empty, NOT_PASSED),
     "a mart without a column": (
         lambda here: spoil(here, "alter table image drop column category"),
         "DuckDB cannot read the warehouse",
@@ -786,10 +800,11 @@ WAREHOUSES = {
         lambda here: (here.folder / "copy_results.csv").write_text("run_id,recorded_at\n"),
         "copy_results.csv has no column image_id in line 1",
     ),
-    "a line is cut": (
+    "a line is short": (
         lambda here: (here.folder / "copy_results.csv").open("a").write(f"run-2,{TYPE}\n"),
         "copy_results.csv cannot be read: line 3 has 2 fields, not 13",
     ),
+    "a folder": (folder, "cannot be opened (Is a directory)"),  # the last, for it cannot be replaced by a file
 }
 
 
@@ -800,6 +815,19 @@ def test_a_warehouse_that_cannot_be_used_is_refused_in_one_sentence(clinic):
         make_unusable(here)
         assert_unusable(here.publish(), said)
     assert not here.table("images")
+
+
+def test_a_warehouse_that_somebody_reads_is_read(clinic):
+    here = clinic("plan")
+    here.build([image(1)])
+    path = here.environment["LINKAGE_WAREHOUSE"]
+    code = f"import duckdb; reader = duckdb.connect({path!r}, read_only=True); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        reader.stdout.readline()
+        here.published()
+        reader.communicate("\n")
 
 
 def test_a_warehouse_that_dbt_is_writing_to_is_refused_in_one_sentence(clinic):
