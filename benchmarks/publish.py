@@ -12,8 +12,8 @@ import psycopg
 from benchmarks.processes import Figures, spread, timed
 from benchmarks.stub_s3 import COPIES, FIRST_RECID, IMAGES_OF_PATIENT, SIZE, stub_server
 from benchmarks.stub_s3 import IMAGES_OF_BATCH as STUB_BATCH
-from linkage.paths import PROJECT_ROOT
 from linkage.files import csv_line
+from linkage.paths import PROJECT_ROOT
 from linkage.seeds import SEED_COLUMNS, literal
 from linkage.warehouse.mark import MARKED_MART, PROVED
 from sandbox import nexus

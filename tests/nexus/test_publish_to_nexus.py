@@ -1,6 +1,5 @@
 """Publishing: what is inserted, what prevents it, and the batches of patients who were imported again."""
 
-import re
 import struct
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import pytest
 
 import export_nexus_records
 from linkage.nexus.mapping import FOLDER
-from linkage.paths import PROJECT_ROOT
 from linkage.warehouse.mark import PROVED
 from sandbox import nexus
 from sandbox.postgres_server import database_url

@@ -97,8 +97,8 @@ def open_warehouse(path: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict
         raise UnusableInput(NOT_PASSED.format(path)) from None
     except duckdb.Error as error:
         raise UnusableInput(
-            f"DuckDB cannot read the warehouse {path} ({type(error).__name__}): make sure that the disk has room; if it "
-            "has, the file is damaged: remove it and run `dbt build` again"
+            f"DuckDB cannot read the warehouse {path} ({type(error).__name__}): make sure that the disk has room; if "
+            "it has, the file is damaged: remove it and run `dbt build` again"
         ) from None
 
 
