@@ -1,6 +1,7 @@
 """What the database refuses, hides or locks: the row or the table is named, and no word of a trigger's is printed."""
 
 import threading
+import time
 from contextlib import contextmanager
 
 import psycopg
@@ -212,6 +213,7 @@ def test_a_run_sees_after_the_wait_what_the_other_run_published_whatever_the_dat
     assert "Inserted 1 image batches and 2 images" in output
 
 
+SECONDS = 20  # until a test gives up waiting
 WAITING = "select 1 from pg_locks where not granted"
 # a session that has asked what another waits for, since that waits
 SAID = """
@@ -224,12 +226,13 @@ where not waiting.granted and asking.query like '%bool_or(not granted%'
 
 @contextmanager
 def called_once(here, query, act):
-    """Call `act` in a thread once this query returns a row."""
+    """Call `act` in a thread once this query returns a row, or after SECONDS."""
     ended = threading.Event()
+    deadline = time.monotonic() + SECONDS
 
     def wait():
         with psycopg.connect(here.url, autocommit=True) as watching:
-            while not ended.wait(0.02) and not watching.execute(query).fetchone():
+            while not ended.wait(0.02) and time.monotonic() < deadline and not watching.execute(query).fetchone():
                 pass
         act()
 
