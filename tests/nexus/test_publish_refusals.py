@@ -134,13 +134,21 @@ def test_an_error_inside_a_trigger_names_the_row_without_its_values(clinic):
         assert said.startswith(f"image {image(2)['id']} (record 2): the database refuses it ("), what
 
 
-def test_a_function_of_the_application_that_a_query_calls_is_not_quoted(clinic):
+SAYING = {
+    "raise exception 'permission denied for table %', notes using errcode = '42501'": (
+        "the function says in Nexus refused the query; ask the application's developers"
+    ),
+    "execute format('select 1 from %I', notes)": "Nexus refused the query: SQLSTATE 42P01",
+    "execute format('set role %I', notes)": "Nexus has a value that does not fit (SQLSTATE 22023)",
+}
+
+
+@pytest.mark.parametrize("statement", SAYING)
+def test_a_function_of_the_application_that_a_query_calls_is_not_quoted(clinic, statement):
     here = clinic("plan")
     here.execute(
-        """
-        create function says(notes text) returns text language plpgsql as $$ begin
-            raise exception 'permission denied for table %', notes using errcode = '42501';
-        end $$;
+        f"""
+        create function says(notes text) returns text language plpgsql as $$ begin {statement}; return notes; end $$;
         alter table images_imagebatch rename to batch_table;
         create view images_imagebatch as
         select id, patient_id, says(batch_name) as batch_name, captured_date, created_at, filemaker_batch_id,
@@ -155,7 +163,7 @@ def test_a_function_of_the_application_that_a_query_calls_is_not_quoted(clinic):
         TYPE,
     )
     here.build([image(1)])
-    assert_unusable(here.publish(), "the function says in Nexus refused the query; ask the application's developers")
+    assert_unusable(here.publish(), SAYING[statement])
 
 
 # What a role may see
