@@ -15,7 +15,7 @@ from linkage.copying.resume import make_plan, planned_rows, take_results
 from linkage.copying.rules import Store
 from linkage.copying.run import LOOKING, run_rows
 from linkage.copying.tables import Tables, private_tables
-from linkage.paths import data_folder
+from linkage.paths import data_folder, manifest_path
 from linkage.progress import progress
 from linkage.s3.answers import Send
 from linkage.s3.clients import retrying_client, single_try_client
@@ -115,7 +115,13 @@ def verify(options: argparse.Namespace, tables: Tables) -> int:
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; argparse exits with code 2 if it cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("manifest", type=Path, help="manifest.csv, as `dbt build` writes it")
+    parser.add_argument(
+        "manifest",
+        nargs="?",
+        type=Path,
+        default=manifest_path(),
+        help="default: manifest.csv, as `dbt build` writes it",
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="report what a run would do now, and write nothing")
     mode.add_argument(

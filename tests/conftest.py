@@ -24,6 +24,8 @@ from sandbox.s3_server import client, s3_server
 from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
 
+# A .env in the project is a person's own, and names a clinic's places: no test, and no process of one, reads it.
+os.environ.update(NO_ENV_FILE := {"PYTHON_DOTENV_DISABLED": "1"})
 # Fixtures that start a server, or dbt.
 SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 
@@ -66,7 +68,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     def run(main: Callable[[], int | None], *arguments: object, environment: dict[str, str]) -> Any:
         for name in os.environ.keys() - environment.keys():
             monkeypatch.delenv(name)
-        for name, value in environment.items():
+        for name, value in (NO_ENV_FILE | environment).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, arguments)])
         capsys.readouterr()
