@@ -170,18 +170,19 @@ def test_what_changes_from_one_month_to_the_next_is_reported_and_nothing_publish
         ("32", "appeared", None, "linked"),
         *[(str(record), "nexus_patient", patient_id(5), AGAIN) for record in (9, 10, 19, 20, 29, 30)],
     ])  # fmt: skip
-    findings = clinic.project.query("select recid, finding from review_findings order by 1")
+    findings = clinic.project.query("select recid, finding from review_findings order by 1, 2")
     assert [(str(recid), finding) for recid, finding in findings] == [
         ("7", "published_elsewhere"),
         ("13", "published_elsewhere"),
         ("17", "published_without_record"),
+        ("22", "held_but_copied"),
         ("22", "held_but_published"),
     ]
     at = summary.index("changed since the last build")
     assert sorted(summary[at + 1 : at + 6]) == ["appeared 2", "date 1", "nexus_patient 6", "patient 1", "went 1"]
     at = summary.index("to review")
-    expected = ["held_but_published 1", "published_elsewhere 2", "published_without_record 1"]
-    assert sorted(summary[at + 1 : at + 4]) == expected
+    expected = ["held_but_copied 1", "held_but_published 1", "published_elsewhere 2", "published_without_record 1"]
+    assert sorted(summary[at + 1 : at + 5]) == expected
     assert {"linked 2 in 2 batches", "already linked 28", "to copy 2 20 bytes"} <= set(summary)
 
     clinic.run("copy", clinic.project.manifest)
