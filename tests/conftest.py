@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from copy_objects import main
 from linkage.copying.manifest import COLUMNS, ManifestRow
+from linkage.paths import PROJECT_ROOT
 from linkage.steps import run_script
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
@@ -24,8 +25,10 @@ from sandbox.s3_server import client, s3_server
 from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
 
-# A .env in the project is a person's own, and names a clinic's places: no test, and no process of one, reads it.
+# A person's own .env and shell name a clinic's places and accounts: no test, and no process of one, knows them.
 os.environ.update(NO_ENV_FILE := {"PYTHON_DOTENV_DISABLED": "1"})
+for line in (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8").splitlines():
+    os.environ.pop(line.partition("=")[0], None)
 # Fixtures that start a server, or dbt.
 SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 

@@ -227,6 +227,16 @@ def test_readmes_own_commands_bring_records_of_another_shape_to_the_right_patien
     assert len(now) == len(originals) + len(first) + len(second) + 1  # and the canary
 
 
+def test_a_month_ends_at_the_first_step_that_fails_with_its_sentence(tmp_path: Path):
+    copy_project(tmp_path)
+    command = ["make", f"BIN={PROGRAMS}", "decide"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "error: which export is to be converted?" in done.stderr
+    assert "list_s3_objects.py" not in done.stdout
+    assert "Before 'make copy'" not in done.stdout
+
+
 def test_a_script_reads_env_but_never_where_python_dotenv_is_disabled(tmp_path: Path):
     copy_project(tmp_path)
     (tmp_path / ".env").write_text("NEXUS_DATABASE_URL=postgresql://foreign@127.0.0.1:1/foreign\n")
