@@ -46,8 +46,8 @@ copy: setup  ## copy and verify; then what publishing would do
 publish: setup  ## insert the images whose copy is verified into Nexus
 	$(BIN)/python scripts/publish_to_nexus.py
 	@echo
-	@echo "Keep the timestamp: 'python scripts/publish_to_nexus.py --undo-sql TIMESTAMP' prints the SQL that takes the run"
-	@echo "back. Now look at some patients in Nexus. After the next 'make decide', all of this is already_linked."
+	@echo "Now look at some patients in Nexus. After the next 'make decide', all of this is already_linked. README.md says how"
+	@echo "to undo it."
 
 demo: setup  ## the whole job on a synthetic clinic, twice
 	$(BIN)/python -m demo
