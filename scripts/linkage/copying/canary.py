@@ -10,8 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linkage.copying.manifest import ManifestRow
-from linkage.copying.rules import ARCHIVED, credentials_rejected, etag, head, is_transient, status
+from linkage.copying.rules import etag, head, is_transient, status
 from linkage.copying.tables import Tables
 from linkage.errors import UnusableInput
 from linkage.s3.answers import Answer, Parameters, Send
@@ -118,7 +117,7 @@ def unenforced(bucket: str, name: str, answer: Answer) -> str:
             f"the store of the bucket '{bucket}' ignores {name}, so copies could overwrite or mix up images; "
             "use a store that enforces it (AWS S3 and SeaweedFS do)"
         )
-    if credentials_rejected(answer):
+    if answer.status in (401, 403):
         return (
             f"S3 rejected these credentials for a copy in the bucket '{bucket}' ({answer.code}); "
             "check their permissions"
@@ -134,17 +133,3 @@ def etags_tell(client: Any, canaries: dict[str, str]) -> bool:
             found.append(head(client, bucket, key))
     md5 = hashlib.md5(CANARY, usedforsecurity=False).hexdigest()
     return all(canary is None or etag(canary) == md5 for canary in found)
-
-
-def check_source(client: Any, row: ManifestRow) -> None:
-    """Raise UnusableInput if these credentials may not read a source and its tags; other errors are that row's own."""
-    for read in (client.get_object, client.get_object_tagging):
-        with s3_errors(row.source_bucket):
-            try:
-                found = read(Bucket=row.source_bucket, Key=row.source_key)
-            except ClientError as error:
-                if status(error) in (401, 403) and error.response["Error"].get("Code") != ARCHIVED:
-                    raise
-            else:
-                if "Body" in found:
-                    found["Body"].close()
