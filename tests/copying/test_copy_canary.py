@@ -25,7 +25,7 @@ from tests.support.copying import (
     upload,
     write_manifest,
 )
-from tests.support.proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
+from tests.support.proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, error
 from tests.support.servers import S3
 
 
@@ -175,8 +175,6 @@ NEEDED = {
     "CopyObject": lambda request: request.kind == COPY,
     "GetObject of the canary": lambda request: request.kind == GET and request.key == CANARY_KEY,
     "HeadObject of the canary": lambda request: request.kind == HEAD and request.key == CANARY_KEY,
-    "GetObject of a source": lambda request: request.kind == GET and request.key.startswith(DUMP),
-    "GetObjectTagging of a source": lambda request: request.kind == TAGS and request.key.startswith(DUMP),
     "ListBucket of the sources": lambda request: request.query.get("prefix") == [DUMP],
     "ListBucket of the destinations": lambda request: "patients/" in request.query.get("prefix", [""])[0],
 }
@@ -202,13 +200,6 @@ def test_a_missing_permission_is_reported_before_any_copy(s3, proxy, copy_here, 
     assert right == "HeadBucket" or results(s3) == []
 
 
-def test_an_error_with_one_source_affects_its_row_alone(s3, proxy, copy_here):
-    """The first row's source, on which the permissions are tested, is archived."""
-    rows = pictures(s3, 3)
-    proxy.rule = answering(error(403, "InvalidObjectState"), GET, TAGS, key=rows[0].source_key)
-    assert copy_here(proxy, rows).returncode == 0
-
-
 def test_transient_errors_before_the_first_copy_are_waited_out(s3, proxy, copy_here):
     failed: set[tuple[str, str]] = set()
 
@@ -222,7 +213,7 @@ def test_transient_errors_before_the_first_copy_are_waited_out(s3, proxy, copy_h
     proxy.rule = fail_once
     rows = pictures(s3, 2)
     assert copy_here(proxy, rows).returncode == 0
-    assert {kind for kind, _ in failed} == {BUCKET, PUT, GET, TAGS, HEAD, LIST, COPY}
+    assert {kind for kind, _ in failed} == {BUCKET, PUT, GET, HEAD, LIST, COPY}
     assert [result["outcome"] for result in results(s3)] == ["copied", "copied"]
 
 

@@ -7,10 +7,12 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from linkage.copying.manifest import ManifestRow
 from linkage.copying.results import Result, ResultsFile
@@ -114,12 +116,11 @@ class Recorder:
         batch, self.batch = self.batch, []
         for result in batch:
             self.tally.add(result)
-        try:
+        with perhaps_unread(sys.stdout):
             for result in batch if self.log else ():
                 print(json.dumps(logged(result)))
+        with perhaps_unread(sys.stderr):
             self.advance(len(batch))
-        except BrokenPipeError:
-            discard_closed_output()
         self.flushed = time.monotonic()
 
 
@@ -164,13 +165,13 @@ def shown(key: str) -> str:
     return "/".join([*kept, name if SHOWN_NAME.fullmatch(name) else HIDDEN])
 
 
-def discard_closed_output() -> None:
-    """Send further output of this process to nowhere, as far as nobody reads it."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+@contextmanager
+def perhaps_unread(stream: TextIO) -> Iterator[None]:
+    """Send what is written to a stream from now on to nowhere if nobody reads it any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more: str = "") -> None:

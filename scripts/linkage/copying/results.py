@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from linkage.errors import UnusableInput
 from linkage.files import csv_line, csv_lines, sync_folder
-from linkage.seeds import DIALECT, SEED_COLUMNS, escaped, find_malformed_line, find_nul, literal
+from linkage.seeds import SEED_COLUMNS
 
 COLUMNS = SEED_COLUMNS["copy_results"]
 HEADER = csv_line(COLUMNS).encode()
@@ -50,7 +50,7 @@ class Records:
         self.size = os.fstat(file.fileno()).st_size  # another run may be appending
         header = file.readline()
         self.line_end = "\r\n" if header.endswith(b"\r\n") else "\n"
-        if header.endswith(b"\n") and next_record(csv.reader([header.decode("utf-8-sig", "replace")])) == list(COLUMNS):
+        if header.decode("utf-8-sig", "replace").replace('"', "") == ",".join(COLUMNS) + self.line_end:
             self.end = len(header)
         elif not any(whole.startswith(header.removesuffix(b"\r")) for whole in (HEADER, codecs.BOM_UTF8 + HEADER)):
             raise UnusableInput(
@@ -81,53 +81,52 @@ class Records:
                 yield line.decode()
 
         records = csv.reader(texts(), strict=True)
-        while (values := next_record(records)) is not None:
+        line = 2
+        while True:
+            problem = ""
+            values: list[str] | None = []
+            try:
+                if (values := next(records, None)) is None:
+                    return
+            except UnicodeDecodeError:
+                problem = f"line {line} is not UTF-8"
+            except csv.Error:
+                problem = f"the quotes in line {line} do not match"
             record = b"".join(lines)
             lines.clear()
-            if not self.is_whole(record, values):
-                self.refuse_unless_cut_off(record)
+            if problem := problem or self.problem(record, values, line):
+                self.refuse_unless_cut_off(record, problem)
                 return
             self.end += len(record)
-            if values:
+            line += record.count(b"\n")
+            if values:  # an empty line has none
                 self.last = values
                 yield record[: -len(self.line_end)] + b"\n"
 
-    def is_whole(self, record: bytes, values: list[str]) -> bool:
-        """Whether the record has all its values and ends as the first line does; an empty line counts as well."""
-        if record in (b"\n", b"\r\n"):
-            return True
-        ends = record.endswith(b"\n") and record.endswith(b"\r\n") == (self.line_end == "\r\n")
-        return ends and len(values) == len(COLUMNS) and b"\0" not in record
+    def problem(self, record: bytes, values: list[str], line: int) -> str:
+        """What is wrong with a record that begins in this line, in the words of the build; empty if nothing is."""
+        if b"\0" in record:
+            return f"line {line} has a NUL byte"
+        if record.endswith(b"\r\n") != (self.line_end == "\r\n") or not record.endswith(b"\n"):
+            return f"line {line} ends differently from line 1"
+        if len(values) > len(COLUMNS):
+            return f"line {line} has more than {len(COLUMNS)} fields"
+        if 0 < len(values) < len(COLUMNS):
+            return f"line {line} has {len(values)} fields, not {len(COLUMNS)}"
+        return ""
 
-    def refuse_unless_cut_off(self, record: bytes) -> None:
-        """Raise UnusableInput, with the sentence of the build, unless the record is a part of one, at the end.
+    def refuse_unless_cut_off(self, record: bytes, problem: str) -> None:
+        """Raise UnusableInput for a record with a problem, unless it is at the end and only a part of one.
 
-        A quotation mark too many makes all the lines after it look like a part of one record.
+        After a quotation mark too many, all other lines look like a part of its record.
         """
         is_cut_off = not record.endswith(b"\n") or record.count(b'"') % 2 == 1
         others = any(line.count(b",") >= len(COLUMNS) - 1 for line in record.split(b"\n")[1:])
         if self.end + len(record) == self.size and is_cut_off and not others:
             return
         raise UnusableInput(
-            f"{self.path.name} cannot be read: {find_problem(self.path)}; correct that line, or name another file with "
-            "--results"
+            f"{self.path.name} cannot be read: {problem}; correct that line, or name another file with --results"
         )
-
-
-def find_problem(path: Path) -> str:
-    """Where a results file is malformed, and how, in the words of the build."""
-    if problem := find_nul(path):
-        return problem
-    types = ", ".join(f"{literal(column)}: 'varchar'" for column in COLUMNS)
-    return find_malformed_line(path, f"{literal(escaped(path))}, columns = {{{types}}}, {DIALECT}", len(COLUMNS))
-
-
-def next_record(records: Iterator[list[str]]) -> list[str] | None:
-    """The next record, without values if it is malformed; None at the end."""
-    try:
-        return next(records, None)
-    except (csv.Error, UnicodeDecodeError):
-        return []
 
 
 class ResultsFile:
