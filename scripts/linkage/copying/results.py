@@ -84,10 +84,11 @@ class Records:
         line = 2
         while True:
             problem = ""
-            values: list[str] | None = []
+            values: list[str] = []
             try:
-                if (values := next(records, None)) is None:
-                    return
+                values = next(records)
+            except StopIteration:
+                return
             except UnicodeDecodeError:
                 problem = f"line {line} is not UTF-8"
             except csv.Error:
