@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from linkage.copying.audit import FINDINGS, audit_manifest, audit_results
-from linkage.copying.canary import canary_keys, check_store, etags_tell, place_canaries
+from linkage.copying.canary import canary_keys, check_source, check_store, etags_tell, place_canaries
 from linkage.copying.manifest import count_rows, find_buckets, input_paths, read_manifest
 from linkage.copying.report import (
     LABELS,
@@ -66,6 +66,7 @@ def copy(options: argparse.Namespace, tables: Tables, rows: int) -> int:
         take_held(tables, read_held_images())
         plan = make_plan(tables, retrying, partial(place_canaries, retrying, tables, canaries), rows)
         if not plan.finished:
+            check_source(retrying, next(planned_rows(tables, 1))[0])
             check_store(send, canaries)
         return carry_out(options, tables, rows, Store(client, plan.etags_tell), send=send, results=results)
 

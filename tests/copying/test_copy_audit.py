@@ -149,7 +149,7 @@ def test_the_newest_line_of_the_results_is_audited(s3, proxy, copy_here):
 def test_an_object_that_a_listing_leaves_out_is_not_called_missing(s3, proxy, copy_here):
     rows = pictures(s3, 3)
     copy_here(proxy, rows)
-    nothing = b"<ListBucketResult></ListBucketResult>"
+    nothing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
     proxy.change = lambda request, reply: (
         reply._replace(body=nothing) if request.kind == LIST and request.query["prefix"] != [DUMP] else reply
     )
@@ -175,7 +175,7 @@ def test_rejected_credentials_are_not_a_finding(s3, proxy, copy_here):
     results_file(s3).unlink()
     proxy.rule = lambda request: error(403, "ExpiredToken") if request.key.startswith("patients/1") else None
     line = only_line(copy_here(proxy, rows, "--verify"))
-    assert "S3 rejected these credentials (ExpiredToken)" in line
+    assert "have expired or are not valid (ExpiredToken)" in line
 
 
 def test_a_copy_that_s3_refuses_to_show_is_named_and_the_others_are_verified(s3, proxy, copy_here):

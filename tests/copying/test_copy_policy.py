@@ -10,7 +10,7 @@ import pytest
 from copy_objects import main
 from linkage.paths import PROJECT_ROOT
 from tests.support.copying import body, hindered, pictures, upload, write_manifest
-from tests.support.proxy import BUCKET, COPY, LIST, PUT, Request, answering_proxy
+from tests.support.proxy import BUCKET, COPY, LIST, PUT, TAGS, Request, answering_proxy
 
 PAGE = PROJECT_ROOT / "docs" / "copying.md"
 
@@ -41,7 +41,7 @@ def demands(request: Request) -> set[tuple[str, str]]:
         source = unquote(request.headers["x-amz-copy-source"])
         reading = {("s3:GetObject", source), ("s3:GetObjectTagging", source)}
         return {("s3:PutObject", resource), ("s3:PutObjectTagging", resource), *reading}
-    return {("s3:PutObject" if request.kind == PUT else "s3:GetObject", resource)}
+    return {({PUT: "s3:PutObject", TAGS: "s3:GetObjectTagging"}.get(request.kind, "s3:GetObject"), resource)}
 
 
 def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run_here):

@@ -32,7 +32,7 @@ from linkage.copying.rules import (
     verify,
 )
 from linkage.s3.answers import Answer, Send, ask
-from linkage.s3.errors import about_the_caller
+from linkage.s3.errors import about_the_caller, fault_of_caller
 
 PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30)  # seconds before each retry: two minutes in all
 OPEN_ROWS = 4  # rows begun and undecided, for each request that may be in flight: an outage affects no more
@@ -47,13 +47,10 @@ IMPOSSIBLE = 150_000
 MOST_REFUSED = 20  # rows in a row; then a run ends in which no row went well
 VERIFY = "verify"
 ANSWERED = (200, 404, 412)
-REJECTED = (
-    "S3 rejected these credentials ({}); renew them or check them, and run the same command again to continue where "
-    "this run ended"
-)
+CONTINUE = "run the same command again to continue where this run ended"
 REFUSED = (
     f"S3 refused {MOST_REFUSED} objects one after the other ({{}}), and no row went well; check the permissions of "
-    "these credentials (docs/copying.md, Least privilege), and run the same command again"
+    f"these credentials (docs/copying.md, Least privilege), and {CONTINUE}"
 )
 Record = Callable[[ManifestRow, Outcome, int], None]
 
@@ -236,7 +233,8 @@ class CopyRun:
             self.pace.faster()
             self.take_copy_answer(task, answer)
         elif about_the_caller(answer.code, answer.status):
-            self.ended = REJECTED.format(answer.code)
+            sentence = fault_of_caller(answer.code, answer.status, {}, task.row.destination_bucket)
+            self.ended = f"{sentence}; {CONTINUE}"
         elif is_transient(answer):
             self.pace.slower(time.monotonic())
             self.try_later(task, answer.code)
