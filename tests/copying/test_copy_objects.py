@@ -1,6 +1,7 @@
 """Copying the manifest, on a real S3 server: verified, never overwriting anything, and safe to kill."""
 
 import csv
+import os
 import re
 import signal
 import stat
@@ -417,6 +418,34 @@ def test_up_to_twenty_rows_that_are_not_done_are_named(s3, tmp_path, copy):
         len({line.partition(":")[0] for line in listed} & {f"  {row.image_id}  source_missing" for row in rows}) == 20
     )
     assert listed[-1] == f"  and 5 more: see {tmp_path / 'data' / 'copy_results.csv'}"
+
+
+# --- inputs that are newer than the manifest -------------------------------------------------------------------------
+
+NEWER = ("filemaker_images_metadata", "held_images", "nexus_patients")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--log-format=json"]])
+def test_inputs_that_are_newer_than_the_manifest_are_named_and_the_run_goes_on(s3, tmp_path, copy, arguments):
+    data = tmp_path / "data"
+    make_missing_seeds(data)
+    manifest = write_manifest(tmp_path, pictures(s3, 2))
+    for seed in (*NEWER, "copy_results"):
+        os.utime(data / f"{seed}.csv", (later := manifest.stat().st_mtime + 60, later))
+    run = copy(manifest, *arguments)
+    assert run.returncode == 0
+    names = "filemaker_images_metadata.csv, nexus_patients.csv, held_images.csv"
+    assert run.stderr.startswith(f"warning: {names} changed after {manifest} was written; run `dbt build` again")
+    assert run.stderr.count("\n") == 1
+
+
+def test_seeds_that_copying_itself_makes_are_not_newer(s3, tmp_path, copy):
+    manifest = write_manifest(tmp_path, pictures(s3, 2))
+    for _ in range(2):
+        assert copy(manifest).stderr == ""
+    os.utime(manifest, (0, 0))
+    assert copy(manifest, "--verify").stderr == ""
+    assert "warning: filemaker_images_metadata.csv, s3_inventory.csv" in copy(manifest).stderr
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """The results file and a run's output: whole lines, on disk before they count, one writer, and nothing private."""
 
+import codecs
 import csv
 import errno
 import fcntl
+import io
 import json
 import os
 import re
@@ -14,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -22,8 +25,8 @@ import pytest
 from copy_objects import main
 from linkage import paths
 from linkage import progress as progress_module
+from linkage.copying import report, tables
 from linkage.copying import results as results_module
-from linkage.copying import tables
 from linkage.copying.results import COLUMNS, HEADER, Result, open_results, read_results
 from linkage.errors import UnusableInput
 from linkage.files import csv_lines
@@ -193,6 +196,123 @@ def test_a_malformed_line_is_refused_in_the_words_of_the_build(s3, tmp_path, run
     with duckdb.connect() as connection:
         sentence = load_seed(connection, file, "loaded", list(COLUMNS))
     assert sentence is None or problem in sentence, "the build says something else"
+
+
+# --- saved by a spreadsheet ------------------------------------------------------------------------------------------
+
+
+def as_excel(content: bytes) -> bytes:
+    return codecs.BOM_UTF8 + content.replace(b"\n", b"\r\n")
+
+
+def quoted(content: bytes) -> bytes:
+    """With quotation marks around all texts."""
+    rows = csv.reader(content.decode().splitlines(keepends=True))
+    written = io.StringIO()
+    csv.writer(written, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    return written.getvalue().encode()
+
+
+SAVED = {
+    "BOM and CRLF": as_excel,
+    "CRLF": lambda content: content.replace(b"\n", b"\r\n"),
+    "BOM": lambda content: codecs.BOM_UTF8 + content,
+    "all in quotation marks": quoted,
+    "quoted, BOM and CRLF": lambda content: as_excel(quoted(content)),
+    "an empty line at the end": lambda content: content + b"\n",
+}
+
+
+@pytest.mark.parametrize("saved", SAVED)
+def test_results_that_another_program_saved_are_read_and_appended_to(s3, tmp_path, run_here, saved):
+    """Afterwards the build reads them as well: all lines have the first line's end."""
+    rows = pictures(s3, 3)
+    file = tmp_path / "data" / "copy_results.csv"
+    run_here(main, write_manifest(tmp_path, rows[:2]), environment=s3.environment)
+    file.write_bytes(content := SAVED[saved](file.read_bytes()))
+    manifest = write_manifest(tmp_path, rows)
+    assert run_here(main, manifest, "--dry-run", environment=s3.environment).stdout.startswith("Would copy 1 ")
+    assert run_here(main, manifest, "--verify", environment=s3.environment).returncode == 1
+    assert file.read_bytes() == content
+    for _ in range(2):
+        assert run_here(main, manifest, environment=s3.environment).returncode == 0
+    assert file.read_bytes().startswith(content)
+    with duckdb.connect() as connection:
+        assert load_seed(connection, file, "loaded", list(COLUMNS), appended=True) is None
+        loaded = connection.execute("select destination_key, outcome, error from loaded").fetchall()
+    assert Counter(loaded) == Counter(
+        [(row.destination_key, "copied", None) for row in rows]
+        + [(row.destination_key, "already_present", None) for row in [*rows, *rows[:2]]]
+    )
+
+
+def test_a_line_torn_at_any_byte_is_set_aside_in_a_file_that_a_spreadsheet_saved(tmp_path):
+    whole = as_excel(HEADER + lines_of(result(1)))
+    last = lines_of(result(2)).replace(b"\n", b"\r\n")
+    for cut in range(1, len(last)):
+        file = tmp_path / f"{cut}.csv"
+        file.write_bytes(whole + last[:cut])
+        assert read_again(file) == lines_of(result(1))
+        assert file.read_bytes() == whole
+    for cut in range(1, whole.index(b"\n")):
+        file.write_bytes(whole[:cut])
+        assert read_again(file) == b""
+        assert file.read_bytes() == HEADER
+
+
+# --- read while a run is writing -------------------------------------------------------------------------------------
+
+
+def test_what_is_appended_while_the_results_are_read_is_not_part_of_them(tmp_path, capsys):
+    """Half a line is there when the file is opened, and its other half a moment later."""
+    file = tmp_path / "results.csv"
+    line = lines_of(result(2))
+    file.write_bytes(HEADER + lines_of(result(1)) + line[:50])
+    records = read_results(file)
+    assert next(records) == lines_of(result(1))
+    with file.open("ab") as run:
+        fcntl.flock(run, fcntl.LOCK_EX)
+        run.write(line[50:] + lines_of(*map(result, range(3, 900))))
+        run.flush()
+        assert list(records) == []
+    assert capsys.readouterr().err == "", "nothing is torn while a run is writing"
+
+
+def test_reading_alone_says_that_a_torn_line_is_left_out(tmp_path, capsys):
+    file = tmp_path / "results.csv"
+    file.write_bytes(HEADER + lines_of(result(1)) + b"torn")
+    assert b"".join(read_results(file)) == lines_of(result(1))
+    said = capsys.readouterr().err
+    assert said == f"the last line of {file} is cut off, and left out: the next copy run sets it aside\n"
+
+
+# --- times that never go back ----------------------------------------------------------------------------------------
+
+
+def times(s3: S3) -> list[str]:
+    return [line["recorded_at"] for line in results(s3)]
+
+
+FUTURE = [("2999-01-02T03:04:05.000006Z", True), ("2999-01-02T03:04:05Z", True), ("2999-01-02T05:04:05+02:00", True)]
+PAST = [("2020-01-02T03:04:05Z", False), ("yesterday", False), ("", False), ("9999-99-99", False)]
+
+
+@pytest.mark.parametrize(("last", "is_ahead"), [*FUTURE, *PAST])
+def test_a_run_whose_clock_is_behind_the_last_line_writes_the_last_lines_time(s3, tmp_path, run_here, last, is_ahead):
+    (tmp_path / "data").mkdir()
+    lines = [result(1)._replace(recorded_at="2999-12-31T00:00:00Z"), result(2)._replace(recorded_at=last)]
+    (tmp_path / "data" / "copy_results.csv").write_bytes(HEADER + lines_of(*lines))
+    run_here(main, write_manifest(tmp_path, pictures(s3, 3)), environment=s3.environment)
+    now = datetime.now(UTC).isoformat()
+    assert [time == last for time in times(s3)[2:]] == [is_ahead] * 3
+    assert is_ahead or all("2020" < time < now for time in times(s3)[2:])
+
+
+def test_a_clock_that_is_set_back_during_a_run_does_not_take_the_file_back(s3, tmp_path, run_here, monkeypatch):
+    clock = iter([f"2026-01-02T03:04:0{second}.000000Z" for second in (5, 5, 7, 1, 2, 8)])
+    monkeypatch.setattr(report, "utc_now", lambda: next(clock))
+    run_here(main, write_manifest(tmp_path, pictures(s3, 5)), environment=s3.environment)
+    assert [time[17:19] for time in times(s3)] == ["05", "07", "07", "07", "08"]
 
 
 # --- on disk before it counts ----------------------------------------------------------------------------------------
