@@ -146,6 +146,20 @@ def test_the_newest_line_of_the_results_is_audited(s3, proxy, copy_here):
     assert said(run) == (VERIFIED.format(1), VERIFIED.format(1))
 
 
+@pytest.mark.parametrize("column", [2, 3, 4, 5, 7])
+def test_a_line_of_the_results_that_lacks_a_value_does_not_end_the_audit_with_a_trace(s3, proxy, copy_here, column):
+    rows = pictures(s3, 2)
+    copy_here(proxy, rows)
+    header, first, second = results_file(s3).read_text().splitlines()
+    values = second.split(",")
+    values[column] = ""
+    results_file(s3).write_text("\n".join([header, first, ",".join(values), ""]))
+    removed(s3, rows[1])
+    removed(s3, rows[0])
+    run = copy_here(proxy, rows, "--verify")
+    assert run.returncode == 1 or run.stderr.startswith("error: '' is not a valid bucket name"), run
+
+
 def test_an_object_that_a_listing_leaves_out_is_not_called_missing(s3, proxy, copy_here):
     rows = pictures(s3, 3)
     copy_here(proxy, rows)

@@ -42,13 +42,13 @@ def audit_results(results: Path, *, workers: int, log: bool) -> Audit:
             create table manifest as
             select
                 row_number() over (order by record_number) as row_number,
-                image_id,
-                source_bucket,
-                source_key,
-                source_etag,
+                coalesce(image_id, '') as image_id,
+                coalesce(source_bucket, '') as source_bucket,
+                coalesce(source_key, '') as source_key,
+                coalesce(source_etag, '') as source_etag,
                 size as source_size,
-                destination_bucket,
-                destination_key,
+                coalesce(destination_bucket, '') as destination_bucket,
+                coalesce(destination_key, '') as destination_key,
             from newest_result
             where done
         """)
