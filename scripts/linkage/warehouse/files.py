@@ -33,6 +33,8 @@ def prepare(
     read_environment()
     try:
         problem = makes and (find_other_data(Path(data)) or find_other_warehouse(connection, Path(data)))
+        if not problem and Path(data).is_dir() and Path(data).resolve() != SAMPLE_FOLDER.resolve():
+            hide_from_git(Path(data))
     except UnusableInput as error:
         problem = str(error)
     if problem:
@@ -45,8 +47,6 @@ def prepare(
     for folder in private:
         if PROJECT_ROOT in folder.parents and folder.is_dir():
             folder.chmod(0o700)
-    if Path(data).resolve() != SAMPLE_FOLDER.resolve():
-        hide_from_git(Path(data))
     if whole_build:
         remove_manifest()
     return None
