@@ -75,46 +75,37 @@ class Records:
 
         def texts() -> Iterator[str]:
             left = self.size - self.end
-            while left and (line := self.file.readline(left)):
+            for line in self.file if left else ():
                 left -= len(line)
-                lines.append(line)
-                yield line.decode()
+                lines.append(line[:left] if left < 0 else line)
+                yield lines[-1].decode()
+                if left <= 0:
+                    return
 
         records = csv.reader(texts(), strict=True)
-        line = 2
+        ended, width = self.line_end.encode(), len(COLUMNS)
         while True:
-            problem = ""
-            values: list[str] = []
+            number, values, problem = records.line_num + 2, [], ""
             try:
                 values = next(records)
             except StopIteration:
                 return
             except UnicodeDecodeError:
-                problem = f"line {line} is not UTF-8"
+                problem = "line {} is not UTF-8"
             except csv.Error:
-                problem = f"the quotes in line {line} do not match"
+                problem = "the quotes in line {} do not match"
             record = b"".join(lines)
             lines.clear()
-            if problem := problem or self.problem(record, values, line):
-                self.refuse_unless_cut_off(record, problem)
+            is_whole = len(values) == width and record.endswith(ended) and b"\0" not in record
+            if not is_whole or (ended == b"\n" and record.endswith(b"\r\n")):
+                problem = problem or find_problem(record, values, ended)
+            if problem:
+                self.refuse_unless_cut_off(record, problem.format(number))
                 return
             self.end += len(record)
-            line += record.count(b"\n")
             if values:  # an empty line has none
                 self.last = values
-                yield record[: -len(self.line_end)] + b"\n"
-
-    def problem(self, record: bytes, values: list[str], line: int) -> str:
-        """What is wrong with a record that begins in this line, in the words of the build; empty if nothing is."""
-        if b"\0" in record:
-            return f"line {line} has a NUL byte"
-        if record.endswith(b"\r\n") != (self.line_end == "\r\n") or not record.endswith(b"\n"):
-            return f"line {line} ends differently from line 1"
-        if len(values) > len(COLUMNS):
-            return f"line {line} has more than {len(COLUMNS)} fields"
-        if 0 < len(values) < len(COLUMNS):
-            return f"line {line} has {len(values)} fields, not {len(COLUMNS)}"
-        return ""
+                yield record if ended == b"\n" else record[: -len(ended)] + b"\n"
 
     def refuse_unless_cut_off(self, record: bytes, problem: str) -> None:
         """Raise UnusableInput for a record with a problem, unless it is at the end and only a part of one.
@@ -128,6 +119,17 @@ class Records:
         raise UnusableInput(
             f"{self.path.name} cannot be read: {problem}; correct that line, or name another file with --results"
         )
+
+
+def find_problem(record: bytes, values: list[str], ended: bytes) -> str:
+    """What is wrong with a record, in the words of the build, with `{}` for its line; empty for an empty line."""
+    if b"\0" in record:
+        return "line {} has a NUL byte"
+    if not record.endswith(ended) or (ended == b"\n" and record.endswith(b"\r\n")):
+        return "line {} ends differently from line 1"
+    if len(values) > len(COLUMNS):
+        return f"line {{}} has more than {len(COLUMNS)} fields"
+    return f"line {{}} has {len(values)} fields, not {len(COLUMNS)}" if values else ""
 
 
 class ResultsFile:
