@@ -438,3 +438,14 @@ def test_a_page_may_be_empty_and_followed_by_others(s3, proxy, monkeypatch, trun
     proxy.rule = lambda request: None if "continuation-token" in request.query else first
     pages = list(list_objects(through(monkeypatch, proxy), s3.bucket, "x/"))
     assert [[found.key for found in page] for page in pages] == [[], ["x/1"]]
+
+
+def test_only_the_whole_listing_shows_that_there_is_no_object(s3, proxy, tmp_path, run_here):
+    """A first page without objects does not, if more follow."""
+    proxy.rule = lambda request: None if "continuation-token" in request.query else page_of(s3.bucket, "x/0")
+    arguments = (main, f"s3://{s3.bucket}/x/", "-o", tmp_path / "out.csv")
+    environment = s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    assert_refused(run_here(*arguments, environment=environment), tmp_path / "out.csv", saying="check the prefix")
+    s3.client.put_object(Bucket=s3.bucket, Key="x/1", Body=b"x")
+    assert run_here(*arguments, environment=environment).returncode == 0
+    assert [row["key"] for row in read_inventory(tmp_path / "out.csv")] == ["x/1"]

@@ -68,7 +68,7 @@ def s3_error(status: int, code: str, more: str = "", *headers: tuple[str, str]) 
 
 
 ANSWERS: dict[str, tuple[Reply, str]] = {
-    "expired": (error(400, "ExpiredToken"), "have expired or are not valid (ExpiredToken); run `aws sso login`"),
+    "expired": (error(400, "ExpiredToken"), "or are not valid (ExpiredToken); log in with `aws sso login`"),
     "another token": (error(400, "InvalidToken"), "have expired or are not valid (InvalidToken)"),
     "unknown key": (error(403, "InvalidAccessKeyId"), "rejected these credentials"),
     "401": (Reply(401, [], b""), "rejected these credentials"),
@@ -170,12 +170,12 @@ SSO = "sso_start_url = https://example.awsapps.com/start\nsso_region = us-east-1
 ACCOUNT = "sso_account_id = 123456789012\nsso_role_name = reader"
 ROLE = "role_arn = arn:aws:iam::123456789012:role/reader"
 PROFILES: dict[str, tuple[str, str]] = {
-    "single sign-on": (f"{SSO}\n{ACCOUNT}", "has not begun; run `aws sso login --profile clinic`"),
+    "single sign-on": (f"{SSO}\n{ACCOUNT}", "has not begun; log in with `aws sso login --profile clinic`"),
     "a session of single sign-on": (
         f"sso_session = work\n{ACCOUNT}\n[sso-session work]\n{SSO}",
-        "run `aws sso login --profile clinic`",
+        "log in with `aws sso login --profile clinic`",
     ),
-    "a login": ("login_session = arn:aws:iam::123456789012:user/x", "run `aws login --profile clinic`"),
+    "a login": ("login_session = arn:aws:iam::123456789012:user/x", "log in with `aws login --profile clinic`"),
     "a program that fails": ("credential_process = sh -c 'echo secret >&2; exit 3'", "run its credential_process"),
     "a program that prints something else": ("credential_process = echo secret", "run its credential_process"),
     "a program that does not exist": ("credential_process = /nowhere/issue", "'/nowhere/issue', from which"),

@@ -235,9 +235,9 @@ def profile_name() -> str:
 
 
 def log_in(command: str) -> str:
-    """What to run to log in again; `command` is `sso login` or `login`."""
+    """How to log in again; `command` is `sso login` or `login`."""
     name = profile_name()
-    return f"run `aws {command} --profile {name}`" if name else f"run `aws {command}`"
+    return f"log in with `aws {command} --profile {name}`" if name else f"log in with `aws {command}`"
 
 
 def endpoint() -> str:

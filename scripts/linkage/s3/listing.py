@@ -66,7 +66,8 @@ def check_page(page: Page, bucket: str, prefix: str) -> None:
     """Raise UnreadableAnswer unless a page is complete, and about what was asked."""
     texts = page.texts
     named = {texts.get("Prefix", prefix), unquote_plus(texts.get("Prefix", prefix))}
-    if texts.get("Name", bucket) != bucket or prefix not in named:
+    alias = bucket.endswith("-s3alias")  # of an access point: the page may name what is behind it
+    if (texts.get("Name", bucket) != bucket and not alias) or prefix not in named:
         raise UnreadableAnswer("sent the listing of another bucket or prefix; check AWS_ENDPOINT_URL_S3")
     if not all(found.key.startswith(prefix) for found in page.objects):
         raise UnreadableAnswer("listed keys that do not begin with the prefix; check AWS_ENDPOINT_URL_S3")
