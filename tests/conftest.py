@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from copy_objects import main
 from linkage.copying.manifest import COLUMNS, ManifestRow
+from linkage.paths import PROJECT_ROOT
 from linkage.steps import run_script
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
@@ -25,6 +26,10 @@ from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
 from tests.support.warehouses import Copies
 
+# A person's own .env and shell name a clinic's places and accounts: no test, and no process of one, knows them.
+os.environ.update(NO_ENV_FILE := {"PYTHON_DOTENV_DISABLED": "1"})
+for line in (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8").splitlines():
+    os.environ.pop(line.partition("=")[0], None)
 # Fixtures that start a server, or dbt.
 SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 
@@ -73,7 +78,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     def run(main: Callable[[], int | None], *arguments: object, environment: dict[str, str]) -> Any:
         for name in os.environ.keys() - environment.keys():
             monkeypatch.delenv(name)
-        for name, value in environment.items():
+        for name, value in (NO_ENV_FILE | environment).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, arguments)])
         capsys.readouterr()

@@ -534,7 +534,7 @@ def peak_memory(url, data):
     """The most that a whole run of the script had in memory, in MB."""
     process = subprocess.Popen(
         [sys.executable, str(PROJECT_ROOT / "scripts" / "export_nexus_records.py")],
-        env={"NEXUS_DATABASE_URL": url, "LINKAGE_DATA": str(data)},
+        env=os.environ | {"NEXUS_DATABASE_URL": url, "LINKAGE_DATA": str(data)},
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
