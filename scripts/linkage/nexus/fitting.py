@@ -1,0 +1,135 @@
+"""Whether a mapping's SQL can work in this database, found without writing anything and without a row of ours."""
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from linkage.nexus.connection import first_row
+from linkage.nexus.mapping import READ_COLUMNS, Mapping, Texts, expression
+from linkage.nexus.staging import PARTS, STAGED, TYPES
+from linkage.nexus.tables import Nexus, misfit
+
+# A row of ours by kind, as the mapping's SQL sees it: the columns of the temporary tables, and those that choosing
+# the new rows adds.
+SAMPLE: dict[str, dict[str, str | int | None]] = {
+    "batch": {
+        "id": "545cf136-7f55-3c09-8cce-a53086e493a6",
+        "batch_name": "5 Nov 2016",
+        "captured_date": "2016-11-05",
+        "filemaker_batch_id": None,
+        "image_count": 1,
+        "number": 1,
+    },
+    "image": {
+        "id": "545cf136-7f55-3c09-8cce-a53086e493a7",
+        "batch_id": "545cf136-7f55-3c09-8cce-a53086e493a6",
+        "s3_key": "patients/1/images/545cf136-7f55-3c09-8cce-a53086e493a6/228.jpg",
+        "original_filename": "228.jpg",
+        "file_size": 1000,
+        "category": "Dorsal",
+        "filemaker_id": "545cf136-7f55-3c09-8cce-a53086e493a8",
+        "filemaker_type": "Dorsal",
+        "filemaker_date": "2016-11-05",
+        "recid": 228,
+        "source_key": "filemaker-import/images-bulk-dump/228.jpg",
+        "held_images": 0,
+        "position": 0,
+        "number": 1,
+    },
+}
+SAMPLE_TYPES = TYPES | dict.fromkeys(("image_count", "number", "held_images", "position"), "bigint")
+
+
+def check_sql(nexus: Nexus) -> list[str]:
+    """Have the server run the mapping's SQL: `read` on the tables without their rows, `insert` on a sample row.
+
+    Returns a sentence for each privilege that publishing needs and this role does not have.
+
+    Raises UnusableInput for the first SQL that the server does not understand or whose value does not fit its column.
+    """
+    tables = nexus.mapping.tables
+    for part in tables:
+        for key, text in read_sql(nexus.mapping, part).items():
+            query = sql.SQL("select cast({} as text) from {} where false")
+            try_sql(nexus, key, query.format(expression(text, nexus.values), nexus.table(part)))
+    return [warning for kind in PARTS for warning in check_insert(nexus, kind)]
+
+
+def read_sql(mapping: Mapping, part: str) -> Texts:
+    """The SQL with which a row of this part is read, by key of the mapping."""
+    rows = mapping.tables[part]
+    texts = {f"{part}.read.{column}": rows.read[column] for column in READ_COLUMNS.get(part, ())}
+    return texts | ({f"{part}.filemaker_id": rows.filemaker_id} if rows.filemaker_id else {})
+
+
+def check_insert(nexus: Nexus, kind: str) -> list[str]:
+    """Fill each column of a new row of this kind; see check_sql."""
+    part, refused = PARTS[kind], []
+    for column, filled in nexus.filled(part):
+        query = sql.SQL("select {} from {}").format(filled, sample_rows(nexus, kind))
+        try:
+            try_sql(nexus, f"{part}.insert.{column}", query, nexus.columns[part][column].type)
+        except psycopg.errors.InsufficientPrivilege:
+            refused.append(f"to read what {part}.insert.{column} reads")
+    privileges = [(column, "insert") for column in nexus.mapping.tables[part].insert]
+    if nexus.mapping.tables[part].image_count:
+        privileges.append((nexus.mapping.tables[part].image_count or "", "update"))
+    table = nexus.table(part).as_string(nexus.connection)
+    for column, privilege in privileges:
+        cursor = nexus.connection.execute("select has_column_privilege(%s, %s, %s)", [table, column, privilege])
+        if not first_row(cursor)[0]:
+            refused.append(f"to {privilege} {nexus.mapping.tables[part].table}.{column}")
+    return refused
+
+
+def try_sql(nexus: Nexus, key: str, query: sql.Composed, column_type: str | None = None) -> None:
+    """Run a query with the SQL that the mapping has under `key`, whose values go into a column of this type.
+
+    Raises UnusableInput if it cannot work, and InsufficientPrivilege if this role may not run it.
+    """
+    try:
+        with nexus.connection.transaction():
+            nexus.connection.execute(query)
+    except psycopg.errors.InsufficientPrivilege:
+        raise
+    except psycopg.ProgrammingError as error:
+        raise misfit(nexus.mapping, f"{key}: {error.diag.message_primary}") from None
+    except psycopg.DataError as error:
+        # an enumeration or a domain may well lack the sample's values
+        if column_type is None or is_base_type(nexus, column_type):
+            fault = f"gives a value that is not a {column_type}" if column_type else "cannot be computed"
+            raise misfit(nexus.mapping, f"{key} {fault} (SQLSTATE {error.sqlstate})") from None
+    except (psycopg.IntegrityError, psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.RaiseException):
+        pass  # for example a domain's rule, or nextval(): the server has understood the SQL
+
+
+def is_base_type(nexus: Nexus, column_type: str) -> bool:
+    """Whether a type of the database is neither an enumeration nor a domain."""
+    query = "select typtype = 'b' from pg_type where oid = to_regtype(%s)"
+    return bool(first_row(nexus.connection.execute(query, [column_type]))[0])
+
+
+def sample_rows(nexus: Nexus, kind: str) -> sql.Composed:
+    """One row of ours, as `image`, or as `batch` with a patient of the application, if there is one, as `patient`."""
+    values: dict[str, Any] = SAMPLE[kind] | nexus.mapping.settings
+    if kind == "batch":
+        values["batch_name"] += values["batch_name_suffix"]
+    elif nexus.keeps_record_numbers():
+        values["filemaker_id"] = values["recid"]
+    columns: dict[str, sql.Composable] = {
+        column: sql.Literal(values.get(column)) for column in [*STAGED[kind], *SAMPLE[kind]]
+    }
+    if kind == "batch":
+        columns["patient_id"] = sql.SQL("patient.patient_key")
+    row = sql.SQL(", ").join(
+        sql.SQL("cast({} as {}) as {}").format(value, sql.SQL(SAMPLE_TYPES.get(column, "text")), sql.Identifier(column))
+        for column, value in columns.items()
+    )
+    # `offset 0`: the sample's values must not become constants, which the planner would try in every branch of a `case`
+    if kind == "image":
+        return sql.SQL("(select {} offset 0) as image").format(row)
+    return sql.SQL(
+        "(select) as one left join (select * from {} as every limit 1) as patient on true"
+        " cross join lateral (select {} offset 0) as batch"
+    ).format(nexus.patients(), row)
