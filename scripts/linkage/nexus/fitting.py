@@ -1,12 +1,12 @@
 """Whether a mapping's SQL can work in this database, found without writing anything and without a row of ours."""
 
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
 from linkage.nexus.connection import first_row
-from linkage.nexus.mapping import READ_COLUMNS, Mapping, Texts, expression
+from linkage.nexus.mapping import READ_COLUMNS, Mapping, Texts, expression, read_texts
 from linkage.nexus.staging import PARTS, STAGED, TYPES
 from linkage.nexus.tables import Nexus, misfit
 
@@ -38,6 +38,26 @@ SAMPLE: dict[str, dict[str, str | int | None]] = {
         "number": 1,
     },
 }
+# Whether a new row reads as what it was made of, by column of `read`.
+IS_READ: dict[str, dict[str, LiteralString]] = {
+    "batch": {
+        "patient_id": "held_patient_id is not distinct from (linkage_our).patient_id",
+        "captured_date": "held_captured_date = cast((linkage_our).captured_date as text)",
+        "import_source": "held_import_source = (linkage_our).import_source",
+    },
+    "image": {
+        "s3_key": "held_s3_key = (linkage_our).s3_key",
+        "filemaker_id": "held_filemaker_id in ((linkage_our).filemaker_id, cast((linkage_our).recid as text))",
+    },
+}
+# What a made-up row, or a transaction that only reads, cannot show: for example a domain's rule, or nextval().
+UNTESTABLE = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.RaiseException,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
 SAMPLE_TYPES = TYPES | dict.fromkeys(("image_count", "number", "held_images", "position"), "bigint")
 
 
@@ -53,7 +73,11 @@ def check_sql(nexus: Nexus) -> list[str]:
         for key, text in read_sql(nexus.mapping, part).items():
             query = sql.SQL("select cast({} as text) from {} where false")
             try_sql(nexus, key, query.format(expression(text, nexus.values), nexus.table(part)))
-    return [warning for kind in PARTS for warning in check_insert(nexus, kind)]
+    missing = [privilege for kind in PARTS for privilege in check_insert(nexus, kind)]
+    for kind, part in PARTS.items():
+        if tables[part].found_by:
+            check_found_again(nexus, kind)
+    return missing
 
 
 def read_sql(mapping: Mapping, part: str) -> Texts:
@@ -83,6 +107,41 @@ def check_insert(nexus: Nexus, kind: str) -> list[str]:
     return refused
 
 
+def check_found_again(nexus: Nexus, kind: str) -> None:
+    """Raise UnusableInput if `read` does not read from a new row of this kind that by which it must be found again.
+
+    For an image that includes FileMaker's id, by which the next build recognises it.
+    """
+    part = PARTS[kind]
+    filled = dict(nexus.filled(part))
+    row = [
+        sql.SQL("{} as {}").format(
+            filled.get(name, sql.SQL("cast(null as {})").format(sql.SQL(column.type))), sql.Identifier(name)
+        )
+        for name, column in nexus.columns[part].items()
+    ]
+    query = sql.SQL("select {} from (select *, {} from (select {}, {} from {}) as {}) as held").format(
+        sql.SQL(", ").join(map(sql.SQL, IS_READ[kind].values())),
+        read_texts(nexus.mapping, part, nexus.values, prefix="held_"),
+        sql.SQL(", ").join(row),
+        sql.SQL("{kind} as linkage_our").format(kind=sql.Identifier(kind)),
+        sample_rows(nexus, kind),
+        sql.Identifier(nexus.mapping.tables[part].table.split(".")[-1]),
+    )
+    try:
+        with nexus.connection.transaction():
+            answers = first_row(nexus.connection.execute(query))
+    except UNTESTABLE:
+        return  # publishing looks for every row that it has inserted
+    lost = [column for column, is_read in zip(IS_READ[kind], answers, strict=True) if not is_read]
+    if lost:
+        raise misfit(
+            nexus.mapping,
+            f"{part}.read does not read {' and '.join(lost)} as {part}.insert fills it, so that what was published "
+            "could not be found again",
+        )
+
+
 def try_sql(nexus: Nexus, key: str, query: sql.Composed, column_type: str | None = None) -> None:
     """Run a query with the SQL that the mapping has under `key`, whose values go into a column of this type.
 
@@ -100,8 +159,8 @@ def try_sql(nexus: Nexus, key: str, query: sql.Composed, column_type: str | None
         if column_type is None or is_base_type(nexus, column_type):
             fault = f"gives a value that is not a {column_type}" if column_type else "cannot be computed"
             raise misfit(nexus.mapping, f"{key} {fault} (SQLSTATE {error.sqlstate})") from None
-    except (psycopg.IntegrityError, psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.RaiseException):
-        pass  # for example a domain's rule, or nextval(): the server has understood the SQL
+    except UNTESTABLE:
+        pass  # the server has understood the SQL
 
 
 def is_base_type(nexus: Nexus, column_type: str) -> bool:

@@ -5,6 +5,7 @@ from psycopg import sql
 
 from linkage.nexus.connection import first_row
 from linkage.nexus.findings import ROW_KEYS, Finding, finding
+from linkage.nexus.given_ids import take_given_ids
 from linkage.nexus.mapping import expression
 from linkage.nexus.staging import PARTS, new_rows
 from linkage.nexus.tables import Nexus
@@ -15,11 +16,14 @@ ROW_ERRORS = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseExc
 def insert_new_rows(nexus: Nexus, counts: dict[str, int]) -> list[Finding]:
     """Insert the new batches, then the new images; returns the first row that the database refuses, if any.
 
-    `counts` are the numbers of new rows by kind. After a refusal the transaction must be rolled back.
+    `counts` are the numbers of new rows by kind. After a refusal the transaction must be rolled back. Afterwards the
+    new rows have the ids that Nexus holds them under; rows that cannot be found there again are returned, too.
     """
     for kind in PARTS:
         if counts[kind] and (refusal := insert_range(nexus, kind, 1, counts[kind])):
             return [refusal]
+        if findings := take_given_ids(nexus, kind):
+            return findings
     return []
 
 
@@ -30,7 +34,7 @@ def insert_range(nexus: Nexus, kind: str, first: int, last: int) -> Finding | No
         with nexus.connection.transaction():
             inserted = nexus.execute(
                 "insert into {table} ({columns}) select {values} from {rows}"
-                " where {kind}.number between {first} and {last}",
+                " where {kind}.number between {first} and {last} order by {kind}.number",
                 table=nexus.table(PARTS[kind]),
                 columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
                 values=sql.SQL(", ").join(values),

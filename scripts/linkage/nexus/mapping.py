@@ -38,6 +38,7 @@ class Table:
     # of the batches and the images
     read: Texts = field(default_factory=dict)
     insert: Texts = field(default_factory=dict)
+    found_by: list[str] = field(default_factory=list)
     relink: str = ""
     image_count: str | None = None
     not_compared: list[str] = field(default_factory=list)

@@ -9,6 +9,7 @@ from linkage.errors import UnusableInput
 from linkage.nexus.mapping import Mapping, expression, read_texts, table_name
 
 INTEGERS = ("smallint", "integer", "bigint")
+GIVEN = "if the database gives the ids, leave them out of {part}.insert and add {part}.found_by"
 
 
 class Column(NamedTuple):
@@ -45,15 +46,14 @@ class Nexus(NamedTuple):
 
     def filled(self, part: str) -> list[tuple[str, sql.Composed]]:
         """For each column of a new row: its name, and SQL for its value in the column's own type."""
-        return [
-            (
-                column,
-                sql.SQL("cast(cast({} as text) as {})").format(
-                    expression(text, self.values), sql.SQL(self.columns[part][column].type)
-                ),
-            )
-            for column, text in self.mapping.tables[part].insert.items()
-        ]
+        filled = []
+        for column, text in self.mapping.tables[part].insert.items():
+            value, column_type = expression(text, self.values), self.columns[part][column].type
+            if text == "image.batch_id" and column_type in INTEGERS:
+                # a batch that does not have its number yet has our UUID: it is NULL here
+                value = sql.SQL("substring({} from '^[0-9]+$')").format(value)
+            filled.append((column, sql.SQL("cast(cast({} as text) as {})").format(value, sql.SQL(column_type))))
+        return filled
 
     def execute(self, query: LiteralString, **parts: sql.Composable) -> psycopg.Cursor:
         """Run `query` with its `{parts}` filled in."""
@@ -97,8 +97,9 @@ def look_up_values(connection: psycopg.Connection, mapping: Mapping) -> dict[str
 def check_columns(nexus: Nexus) -> None:
     """Raise UnusableInput if the mapping names columns that a table lacks, or leaves out columns that need a value.
 
-    Also if it fills no column with our id, or one that holds neither UUIDs nor
-    text, or if `not_compared` names a column that is not filled.
+    Also if it fills no column with our id, although the database does not give
+    the ids, or one that holds neither UUIDs nor text, or if `not_compared` names
+    a column that is not filled.
     """
     problems = []
     if nexus.mapping.tables["patients"].id not in nexus.columns["patients"]:
@@ -116,10 +117,14 @@ def check_columns(nexus: Nexus) -> None:
         if unknown:
             problems.append(f"{part}.not_compared names {', '.join(unknown)}, which {part}.insert does not fill")
         key = next((name for name, filled in rows.insert.items() if filled in ("batch.id", "image.id")), None)
-        if key is None:
-            problems.append(f"no column of {rows.table} is filled with our id")
+        if key is None and not rows.found_by:
+            problems.append(f"no column of {rows.table} is filled with our id; {GIVEN.format(part=part)}")
+        elif key is not None and rows.found_by:
+            problems.append(f"{part}.found_by is for ids that the database gives, but {part}.insert fills {key}")
         elif key in found and found[key].type not in ("uuid", "text", "character varying", "bpchar"):
-            problems.append(f"{rows.table}.{key} is {found[key].type}, but our ids are UUIDs")
+            problems.append(
+                f"{rows.table}.{key} is {found[key].type}, but our ids are UUIDs; {GIVEN.format(part=part)}"
+            )
     if problems:
         raise misfit(nexus.mapping, "; ".join(problems))
 
