@@ -1,5 +1,6 @@
 """Whether a mapping's SQL can work in this database, found without writing anything and without a row of ours."""
 
+import re
 from typing import Any, LiteralString
 
 import psycopg
@@ -9,6 +10,7 @@ from linkage.nexus.connection import first_row
 from linkage.nexus.mapping import READ_COLUMNS, Mapping, Texts, expression, read_texts
 from linkage.nexus.staging import PARTS, STAGED, TYPES
 from linkage.nexus.tables import Nexus, misfit
+from linkage.settings import project_var
 
 # A row of ours by kind, as the mapping's SQL sees it: the columns of the temporary tables, and those that choosing
 # the new rows adds.
@@ -24,7 +26,6 @@ SAMPLE: dict[str, dict[str, str | int | None]] = {
     "image": {
         "id": "545cf136-7f55-3c09-8cce-a53086e493a7",
         "batch_id": "545cf136-7f55-3c09-8cce-a53086e493a6",
-        "s3_key": "patients/1/images/545cf136-7f55-3c09-8cce-a53086e493a6/228.jpg",
         "original_filename": "228.jpg",
         "file_size": 1000,
         "category": "Dorsal",
@@ -169,13 +170,23 @@ def is_base_type(nexus: Nexus, column_type: str) -> bool:
     return bool(first_row(nexus.connection.execute(query, [column_type]))[0])
 
 
+def sample_key(image: dict[str, Any]) -> str:
+    """The key of the sample's copy, as `destination_key_template` in dbt_project.yml makes it."""
+    fields = image | {"patient_id": "1", "captured_date": image["filemaker_date"], "extension": "jpg"}
+    return re.sub(
+        r"{([a-z_]+)}", lambda found: str(fields.get(found[1], found[0])), project_var("destination_key_template")
+    )
+
+
 def sample_rows(nexus: Nexus, kind: str) -> sql.Composed:
     """One row of ours, as `image`, or as `batch` with a patient of the application, if there is one, as `patient`."""
     values: dict[str, Any] = SAMPLE[kind] | nexus.mapping.settings
     if kind == "batch":
         values["batch_name"] += values["batch_name_suffix"]
-    elif nexus.keeps_record_numbers():
-        values["filemaker_id"] = values["recid"]
+    else:
+        values["s3_key"] = sample_key(values)
+        if nexus.keeps_record_numbers():
+            values["filemaker_id"] = values["recid"]
     columns: dict[str, sql.Composable] = {
         column: sql.Literal(values.get(column)) for column in [*STAGED[kind], *SAMPLE[kind]]
     }
