@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from linkage.errors import UnusableInput, run_script
+from linkage.errors import UnusableInput
 from linkage.files import csv_line, write_whole
 from linkage.nexus.connection import nexus_connection
 from linkage.nexus.export import Found, read_records
@@ -20,6 +20,7 @@ from linkage.nexus.mapping import SETTINGS, Mapping, default_mapping, read_mappi
 from linkage.nexus.tables import open_nexus
 from linkage.seeds import SEED_COLUMNS, seed_path
 from linkage.settings import project_var
+from linkage.steps import run_script
 
 EXAMPLES = 3  # patients that are named for a fault that many may have
 SEEDS = ("nexus_patients", "nexus_image_batches", "nexus_images")
