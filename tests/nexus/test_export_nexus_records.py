@@ -586,10 +586,10 @@ def test_a_connection_that_breaks_between_two_rows_leaves_every_file_unchanged(
     before = everything(data)
     fetch = nexus_export.fetch
 
-    def break_after_a_row(nexus, part, query):
-        for row in fetch(nexus, part, query):
+    def break_after_a_row(connection, query):
+        for row in fetch(connection, query):
             yield row
-            cut_connection(nexus.connection)
+            cut_connection(connection)
 
     monkeypatch.setattr(nexus_export, "FETCHED", 1)
     monkeypatch.setattr(nexus_export, "fetch", break_after_a_row)

@@ -63,9 +63,9 @@ def read_records(nexus: Nexus, json_column: str | None, found: Found) -> list[It
     patients = select_patients(nexus, json_column)
     batches, images = (select_rows(nexus, part) for part in ("batches", "images"))
     return [
-        decide(fetch(nexus, "patients", patients), found),
-        count_dates(fetch(nexus, "batches", batches), found),
-        fetch(nexus, "images", images),
+        decide(read_part(nexus, "patients", patients), found),
+        count_dates(read_part(nexus, "batches", batches), found),
+        read_part(nexus, "images", images),
     ]
 
 
@@ -145,15 +145,20 @@ def select_rows(nexus: Nexus, part: str) -> sql.Composed:
     )
 
 
-def fetch(nexus: Nexus, part: str, query: sql.Composed) -> Iterator[tuple[Any, ...]]:
-    """The rows of `query`, which reads this part, at most FETCHED of them in memory at a time.
+def fetch(connection: psycopg.Connection, query: sql.Composed) -> Iterator[tuple[Any, ...]]:
+    """The rows of `query`, at most FETCHED of them in memory at a time."""
+    with connection.cursor(name="nexus_records") as cursor:
+        cursor.itersize = FETCHED
+        yield from cursor.execute(query)
 
-    Raises UnusableInput, with the mapping's key, for a value that its SQL cannot read.
+
+def read_part(nexus: Nexus, part: str, query: sql.Composed) -> Iterator[tuple[Any, ...]]:
+    """The rows of `query`, which reads this part.
+
+    Raises UnusableInput, with the mapping's key, for a row that its SQL cannot read.
     """
     try:
-        with nexus.connection.cursor(name="nexus_records") as cursor:
-            cursor.itersize = FETCHED
-            yield from cursor.execute(query)
+        yield from fetch(nexus.connection, query)
     except psycopg.DataError as error:
         nexus.connection.rollback()
         raise misfit(
