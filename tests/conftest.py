@@ -23,6 +23,7 @@ from sandbox.postgres_server import database_url, postgres_server
 from sandbox.s3_server import client, s3_server
 from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
+from tests.support.warehouses import Copies
 
 # Fixtures that start a server, or dbt.
 SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
@@ -57,6 +58,12 @@ def s3(s3_environment: dict[str, str], tmp_path: Path) -> Iterator[S3]:
     yield S3(server.client, bucket, server.environment)
     with suppress(ClientError):  # a test may have deleted it
         server.client.delete_bucket(Bucket=bucket)
+
+
+@pytest.fixture(scope="session")
+def copies(s3_environment: dict[str, str]) -> Copies:
+    """The store that publishing lists: the copies of `tests.support.warehouses`, shared by all tests."""
+    return Copies(client(s3_environment), s3_environment)
 
 
 @pytest.fixture

@@ -143,7 +143,9 @@ def expression(text: str | int, values: Dictionary[str, Any]) -> sql.Composed:
             continue
         if match[1] not in values:
             raise UnusableInput(f"the mapping uses :{match[1]}, which is neither one of its values nor a setting")
-        parts += [sql.SQL(text[end : match.start()]), sql.Literal(values[match[1]])]
+        value = values[match[1]]
+        filled = value if isinstance(value, sql.Composable) else sql.Literal(value)
+        parts += [sql.SQL(text[end : match.start()]), filled]
         end = match.end()
     return sql.Composed([*parts, sql.SQL(text[end:])])
 

@@ -6,8 +6,10 @@ So this process never holds more than a few rows at a time.
 from collections.abc import Iterable
 from typing import Any, LiteralString
 
+import psycopg
 from psycopg import sql
 
+from linkage.errors import UnusableInput
 from linkage.nexus.connection import first_row
 from linkage.nexus.tables import Nexus
 
@@ -52,10 +54,23 @@ def stage(nexus: Nexus, kind: str, rows: Iterable[tuple[Any, ...]]) -> int:
         cursor.copy(sql.SQL("copy {} from stdin").format(table)) as copy,
     ):
         for row in rows:
-            copy.write_row(row)
+            try:
+                copy.write_row(row)
+            except psycopg.DataError:
+                raise UnusableInput(name_unusable(kind, row)) from None
             count += 1
     nexus.execute("analyze {table}", table=table)
     return count
+
+
+def name_unusable(kind: str, row: tuple[Any, ...]) -> str:
+    """The sentence about a row with a character that no text of PostgreSQL's can have."""
+    columns = [column for column, value in zip(STAGED[kind], row, strict=True) if "\0" in str(value)]
+    number = f" (record {row[STAGED[kind].index('recid')]})" if "recid" in STAGED[kind] else ""
+    return (
+        f"{kind} {row[0]}{number}: its {', '.join(columns)} has a NUL character, which PostgreSQL cannot store; "
+        "correct it where it comes from and run `dbt build` again"
+    )
 
 
 def find_held_ids(nexus: Nexus) -> None:
