@@ -165,7 +165,7 @@ def read_columns(connection: psycopg.Connection, mapping: Mapping, part: str) ->
     # The server would say so, too (row_security is off), but in its own language.
     if any(hides_rows for *_, hides_rows in rows):
         raise UnusableInput(
-            f"a policy of row-level security can hide rows of {table} from this role; as a superuser, give the role "
-            "BYPASSRLS (alter role … bypassrls), or name a role that sees every row"
+            f"Nexus hides rows of the table {table} from this role by row-level security, and a hidden row would seem to "
+            "be missing; give the role BYPASSRLS"
         )
     return {name: Column(*rest) for name, *rest, _ in rows}
