@@ -165,7 +165,7 @@ def read_columns(connection: psycopg.Connection, mapping: Mapping, part: str) ->
     # The server would say so, too (row_security is off), but in its own language.
     if any(hides_rows for *_, hides_rows in rows):
         raise UnusableInput(
-            f"Nexus hides rows of the table {table} from this role by row-level security, and a hidden row would seem to "
-            "be missing; give the role BYPASSRLS"
+            f"Nexus hides rows of the table {table} from this role by row-level security, and a hidden row would seem "
+            "to be missing; give the role BYPASSRLS"
         )
     return {name: Column(*rest) for name, *rest, _ in rows}
