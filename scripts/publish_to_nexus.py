@@ -20,7 +20,7 @@ from linkage.held import read_held_images
 from linkage.nexus.connection import begin_publishing, nexus_connection
 from linkage.nexus.findings import Finding, find_long_values, find_other_batches, find_other_images
 from linkage.nexus.inserting import insert_new_rows, update_image_counts
-from linkage.nexus.mapping import SETTINGS, read_mapping
+from linkage.nexus.mapping import SETTINGS, default_mapping, read_mapping
 from linkage.nexus.publish_results import read_changes, record_and_commit
 from linkage.nexus.relinking import relink
 from linkage.nexus.staging import STAGED, choose_new_rows, mart_columns, stage
@@ -76,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--mapping",
-        default=os.environ.get("NEXUS_MAPPING") or "plan",
+        default=default_mapping(),
         help="plan, generic, or a .yml file of your own (default: NEXUS_MAPPING, or else plan)",
     )
     parser.add_argument("--warehouse", type=Path, metavar="FILE", help="the DuckDB file that `dbt build` made")

@@ -7,6 +7,7 @@ from psycopg import sql
 
 from linkage.nexus.connection import first_row, savepoint
 from linkage.nexus.findings import ROW_KEYS, Finding, finding
+from linkage.nexus.given_ids import take_given_ids
 from linkage.nexus.mapping import expression
 from linkage.nexus.postgres_errors import broken_rule, concerns_row
 from linkage.nexus.staging import PARTS, new_rows
@@ -18,7 +19,8 @@ Statement = Callable[[int, int], sql.Composed]  # changes each of the rows whose
 def insert_new_rows(nexus: Nexus, counts: dict[str, int]) -> list[Finding]:
     """Insert the new batches, then the new images; returns the first row that the database refuses, if any.
 
-    `counts` are the numbers of new rows by kind. After a refusal the transaction must be rolled back.
+    `counts` are the numbers of new rows by kind. After a refusal the transaction must be rolled back. Afterwards the
+    new rows have the ids that Nexus holds them under; rows that cannot be found there again are returned, too.
 
     Raises psycopg.Error for what is due to no row, such as a missing privilege.
     """
@@ -27,6 +29,8 @@ def insert_new_rows(nexus: Nexus, counts: dict[str, int]) -> list[Finding]:
         if refusal:
             number, rule = refusal
             return [refused(kind, row_key(nexus, ROW_KEYS[kind], f"linkage_new_{kind}", kind, number), rule)]
+        if findings := take_given_ids(nexus, kind):
+            return findings
     return []
 
 
@@ -34,7 +38,8 @@ def insert_statement(nexus: Nexus, kind: str) -> Statement:
     """The statement that inserts the new rows of this kind whose numbers are in a range."""
     columns, values = zip(*nexus.filled(PARTS[kind]), strict=True)
     return lambda first, last: sql.SQL(
-        "insert into {table} ({columns}) select {values} from {rows} where {kind}.number between {first} and {last}"
+        "insert into {table} ({columns}) select {values} from {rows}"
+        " where {kind}.number between {first} and {last} order by {kind}.number"
     ).format(
         table=nexus.table(PARTS[kind]),
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
