@@ -132,7 +132,9 @@
         ('unmatched', 'unmatched_objects', '', 'unmatched_'),
         ('to copy', 'objects_to_copy',
             '{:,} bytes'.format(figures['bytes_to_copy'] | int), none),
-        ('changed since the last build', none, '', 'changes_'),
+        ('changed since the last build', none,
+            '' if figures['rows_of_last_build']
+            else ': this is the first one', 'changes_'),
         ('to review', none, '', 'finding_'),
     ] %}
         {% set parts = [] %}
@@ -148,8 +150,10 @@
             {% do lines.append('{:<26}{:>10,}   {}'.format(
                 label, figures[total] | int, more
             ).rstrip()) %}
-        {% elif parts %}
-            {% do lines.append(label) %}
+        {% else %}
+            {% do lines.append(
+                label ~ (more or (': nothing' if not parts else ''))
+            ) %}
         {% endif %}
         {% do lines.extend(parts) %}
     {% endfor %}

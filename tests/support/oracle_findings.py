@@ -171,7 +171,12 @@ def expected_findings(folder: Path, settings: dict, marts: dict) -> list[tuple]:
     newest = {
         (row["destination_bucket"], row["destination_key"]): (image_id, recid, row) for image_id, recid, row in results
     }
-    verified = [result for result in newest.values() if result[2]["outcome"] in ("copied", "already_present")]
+    verified = [
+        result
+        for result in newest.values()
+        if result[2]["outcome"] in ("copied", "already_present")
+        or (result[2]["outcome"] == "held_back" and result[2]["destination_etag"])
+    ]
     for recid in held:
         own_ids = {image_id_of(row["filemaker_id"], recid) for row in rows_of[recid]}
         copies = [copy for copy in verified if copy[1] == recid or copy[0] in own_ids]

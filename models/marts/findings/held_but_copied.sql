@@ -34,7 +34,10 @@ copies as (
         *,
         {{ record_of_key('source_key') }} as recid
     from newest_results
-    where is_verified
+    -- a copy run that holds a record back says whether its copy is still there
+    where
+        is_verified
+        or (outcome = 'held_back' and destination_etag is not null)
 
 ),
 
