@@ -1,10 +1,12 @@
 {# FileMaker's record number, from a trimmed text: 6066, 6066.0, 06066 and 6,066
-   are the same record. Zero counts as a number here; any other text gives null.
-   Nearly all are plain digits, which one pattern reads. #}
+   are the same record. Zero counts as a number here; any other text gives null,
+   and so does 6.000, which is six thousand where a dot splits thousands. Nearly
+   all are plain digits, which one pattern reads. #}
 {% macro to_recid(text) -%}
     case
         when {{ matches(text, '^[0-9]{1,18}$') }}
             then cast({{ text }} as bigint)
+        when {{ matches(text, '^[0-9]{1,3}[.]000$') }} then null
         when {{ matches(text, '^([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.]0*)?$') }}
             then {{ to_bigint(
                 "coalesce(nullif(ltrim(replace(split_part("
@@ -23,12 +25,37 @@
     end
 {%- endmacro %}
 
-{# The type of file that an extension in lower case stands for. #}
+{# The extensions of media files, by kind of file. One kind may be written with
+   several extensions, and what a phone calls HEIC often becomes a JPEG on its
+   way into FileMaker or out of it. #}
+{% macro media_extensions() %}
+    {{ return({
+        'jpg': ['jpg', 'jpeg', 'jpe', 'jfif', 'heic', 'heif', 'hif'],
+        'tif': ['tif', 'tiff'],
+        'bmp': ['bmp', 'dib'],
+        'dcm': ['dcm', 'dicom'],
+        'jp2': ['jp2', 'j2k'],
+        'mov': ['mov', 'qt', 'mp4', 'm4v'],
+        'mpg': ['mpg', 'mpeg', 'mpe'],
+        '3gp': ['3gp', '3g2'],
+        'aif': ['aif', 'aiff'],
+    }) }}
+{% endmacro %}
+
+{# The kind of media file that an extension in lower case stands for; null where
+   it is none of a media file, such as what follows the dot in Smith.J. #}
 {% macro file_type(extension) -%}
-    case {{ extension }}
-        when 'jpeg' then 'jpg'
-        when 'tiff' then 'tif'
-        else {{ extension }}
+    case
+        {%- for kind, extensions in media_extensions().items() %}
+        when {{ extension }} in ('{{ extensions | join("', '") }}')
+            then '{{ kind }}'
+        {%- endfor %}
+        when {{ extension }} in (
+            'png', 'gif', 'webp', 'avif', 'svg', 'psd', 'pdf', 'dng', 'cr2',
+            'cr3', 'nef', 'arw', 'orf', 'rw2', 'raf', 'avi', 'wmv', 'mkv',
+            'webm', 'mts', 'mp3', 'm4a', 'wav'
+        )
+            then {{ extension }}
     end
 {%- endmacro %}
 

@@ -7,8 +7,6 @@
     {% if execute %}
         {% set whole = is_whole_build(selected_resources) %}
         {% if target.type == 'duckdb' %}
-            {% set limit = var('duckdb_memory_limit') %}
-            {% do run_query("set global memory_limit = '" ~ limit ~ "'") %}
             {% set folders = [flags.TARGET_PATH or 'target', flags.LOG_PATH] %}
             {% set call = 'files.prepare(connection, ' ~ (folders | tojson)
                 ~ ', whole_build=' ~ whole ~ ')' %}
@@ -24,6 +22,10 @@
             {% do mark_build(none) %}
         {% endif %}
         {% do check_settings() %}
+        {% if target.type == 'duckdb' %}
+            {% set limit = var('duckdb_memory_limit') %}
+            {% do run_query("set global memory_limit = '" ~ limit ~ "'") %}
+        {% endif %}
     {% endif %}
 {% endmacro %}
 

@@ -71,7 +71,7 @@
 
 {# Whether a text begins with a prefix, which is not a pattern. #}
 {% macro has_prefix(text, prefix) -%}
-    substr({{ text }}, 1, {{ prefix | length }}) = {{ text_literal(prefix) }}
+    substr({{ text }}, 1, {{ prefix | string | length }}) = {{ text_literal(prefix) }}
 {%- endmacro %}
 
 {# The text as a bigint; null where it is not 1 to 18 digits. #}
