@@ -25,30 +25,20 @@
     end
 {%- endmacro %}
 
-{# The extensions of media files, by kind of file. One kind may be written with
-   several extensions, and what a phone calls HEIC often becomes a JPEG on its
-   way into FileMaker or out of it. #}
-{% macro media_extensions() %}
-    {{ return({
-        'jpg': ['jpg', 'jpeg', 'jpe', 'jfif', 'heic', 'heif', 'hif'],
-        'tif': ['tif', 'tiff'],
-        'bmp': ['bmp', 'dib'],
-        'dcm': ['dcm', 'dicom'],
-        'jp2': ['jp2', 'j2k'],
-        'mov': ['mov', 'qt', 'mp4', 'm4v'],
-        'mpg': ['mpg', 'mpeg', 'mpe'],
-        '3gp': ['3gp', '3g2'],
-        'aif': ['aif', 'aiff'],
-    }) }}
-{% endmacro %}
-
 {# The kind of media file that an extension in lower case stands for; null where
-   it is none of a media file, such as what follows the dot in Smith.J. #}
+   it is not known as one of a media file, such as what follows the dot in
+   Smith.J. Some kinds have several extensions, and what a phone calls HEIC
+   often becomes a JPEG on its way into FileMaker or out of it. #}
 {% macro file_type(extension) -%}
     case
-        {%- for kind, extensions in media_extensions().items() %}
+        {%- for extensions in [
+            ['jpg', 'jpeg', 'jpe', 'jfif', 'heic', 'heif', 'hif'],
+            ['tif', 'tiff'], ['bmp', 'dib'], ['dcm', 'dicom'], ['jp2', 'j2k'],
+            ['mov', 'qt', 'mp4', 'm4v'], ['mpg', 'mpeg', 'mpe'],
+            ['3gp', '3g2'], ['aif', 'aiff'],
+        ] %}
         when {{ extension }} in ('{{ extensions | join("', '") }}')
-            then '{{ kind }}'
+            then '{{ extensions[0] }}'
         {%- endfor %}
         when {{ extension }} in (
             'png', 'gif', 'webp', 'avif', 'svg', 'psd', 'pdf', 'dng', 'cr2',

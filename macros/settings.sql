@@ -89,7 +89,7 @@
     {% endfor %}
 {% endmacro %}
 
-{# Settings that say where copies go. Some stores take a key for a path, in which
+{# Settings that say where copies go. Some stores take a key for a path, where
    // is / and .. is the folder above: two keys would be one place. #}
 {% macro check_destination() %}
     {% set bucket = var('destination_bucket') %}

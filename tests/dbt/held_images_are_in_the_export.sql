@@ -1,5 +1,5 @@
 -- A warning: a record that is held back appears in no row of the export. It may
--- be a slip of the pen, and another record should be held.
+-- be a slip, and another record should be held.
 {{ config(severity='warn', meta={'sentence': true}) }}
 
 with unknown as (
@@ -10,18 +10,29 @@ with unknown as (
         on export_rows.recid = held.recid
     where export_rows.recid is null
 
+),
+
+listed as (
+
+    select
+        count(*) as row_count,
+        string_agg(
+            case when place <= 10 then cast(recid as varchar) end,
+            ', ' order by recid
+        ) as recids
+    from unknown
+
 )
 
 select
-    count(*) as recid_count,
-    'held_images.csv holds back records that no row of the export has: '
-    || string_agg(cast(recid as varchar), ', ' order by recid)
-        filter (where place <= 10)
+    row_count,
+    'held_images.csv: no row of the export has record ' || recids
     || case
-        when count(*) > 10
-            then ' and ' || cast(count(*) - 10 as varchar) || ' more'
+        when row_count > 10
+            then ' and ' || cast(row_count - 10 as varchar) || ' more'
         else ''
     end
-    || '. Check whether these are the right record numbers.' as sentence
-from unknown
-having count(*) > 0
+    || ', so nothing is held back there: check these record numbers.'
+        as sentence
+from listed
+where row_count > 0

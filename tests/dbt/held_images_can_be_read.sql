@@ -7,20 +7,29 @@ with unreadable as (
     from {{ ref('stg_held_image_lines') }}
     where recid is null
 
+),
+
+listed as (
+
+    select
+        count(*) as row_count,
+        string_agg(
+            case when place <= 10 then cast(line_number as varchar) end,
+            ', ' order by line_number
+        ) as line_numbers
+    from unreadable
+
 )
 
 select
-    count(*) as line_count,
-    'held_images.csv: the recid cannot be read in line '
-    || string_agg(
-        cast(line_number as varchar), ', ' order by line_number
-    ) filter (where place <= 10)
+    row_count,
+    'held_images.csv: the recid cannot be read in line ' || line_numbers
     || case
-        when count(*) > 10
-            then ' and ' || cast(count(*) - 10 as varchar) || ' more'
+        when row_count > 10
+            then ' and ' || cast(row_count - 10 as varchar) || ' more'
         else ''
     end
-    || ' (blank lines not counted): write a record number such as 6066 in each'
-    || ' of them, or remove the line, and run `dbt build` again.' as sentence
-from unreadable
-having count(*) > 0
+    || ' (blank lines not counted): write a record number such as 6066 there,'
+    || ' or remove the line, and run `dbt build` again.' as sentence
+from listed
+where row_count > 0

@@ -6,7 +6,7 @@ with commonest as (
 
     select *
     from {{ ref('skipped_reasons') }}
-    order by row_count desc, reason_order
+    order by row_count desc, reason_order asc
     limit 1
 
 )

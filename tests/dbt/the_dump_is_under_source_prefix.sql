@@ -20,13 +20,7 @@ counted as (
 folders as (
 
     select
-        case
-            when strpos("key", '/') > 0
-                then substr(
-                    "key", 1, length("key") - strpos(reverse("key"), '/') + 1
-                )
-            else ''
-        end as folder,
+        {{ folder('"key"') }} as folder,
         count(*) as line_count
     from inventory
     where "key" is not null
@@ -41,7 +35,9 @@ commonest as (
     from folders
     cross join counted
     where folders.line_count * 10 >= counted.line_count
-    order by folders.line_count desc, {{ by_code_point('folders.folder') }}
+    order by
+        folders.line_count desc,
+        {{ by_code_point('folders.folder') }} asc
     limit 1
 
 )
@@ -51,14 +47,11 @@ select
     'None of the ' || cast(counted.line_count as varchar)
     || ' objects in s3_inventory.csv is under source_prefix '
     || {{ text_literal(var('source_prefix')) }} || ' ('
-    || coalesce(
-        'most of them are '
-        || case commonest.folder
-            when '' then 'under no prefix'
-            else 'under ' || commonest.folder
-        end,
-        'they are under many prefixes'
-    )
+    || case
+        when commonest.folder is null then 'they are under many prefixes'
+        when commonest.folder = '' then 'most of them are under no prefix'
+        else 'most of them are under ' || commonest.folder
+    end
     || '): set source_prefix in dbt_project.yml to the prefix of the dump, or'
     || ' list the dump again, and run `dbt build` again.' as sentence
 from counted
