@@ -7,27 +7,14 @@ with source as (
 
 ),
 
-trimmed as (
-
-    select
-        record_number,
-        {{ trimmed('recid') }} as recid_trimmed,
-        {{ trimmed('held_by') }} as held_by,
-        {{ trimmed('held_on') }} as held_on,
-        coalesce(recid, '') || coalesce(held_by, '') || coalesce(held_on, '')
-            as values_joined
-    from source
-
-),
-
 -- a value may have line feeds
 measured as (
 
     select
         *,
-        1 + length(values_joined)
-        - length(replace(values_joined, chr(10), '')) as line_count
-    from trimmed
+        coalesce(recid, '') || coalesce(held_by, '') || coalesce(held_on, '')
+            as written
+    from source
 
 ),
 
@@ -35,10 +22,15 @@ numbered as (
 
     select
         *,
-        2 + coalesce(sum(line_count) over (
-            order by record_number
-            rows between unbounded preceding and 1 preceding
-        ), 0) as line_number
+        1 + record_number + coalesce(
+            sum(
+                length(written) - length(replace(written, chr(10), ''))
+            ) over (
+                order by record_number
+                rows between unbounded preceding and 1 preceding
+            ),
+            0
+        ) as line_number
     from measured
 
 ),
@@ -47,9 +39,9 @@ final as (
 
     select
         cast(line_number as bigint) as line_number,
-        nullif({{ to_recid('recid_trimmed') }}, 0) as recid
+        nullif({{ to_recid(trimmed('recid')) }}, 0) as recid
     from numbered
-    where coalesce(recid_trimmed, held_by, held_on) is not null
+    where written <> ''
 
 )
 

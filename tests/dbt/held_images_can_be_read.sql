@@ -23,13 +23,16 @@ listed as (
 
 select
     row_count,
-    'held_images.csv: the recid cannot be read in line ' || line_numbers
+    'held_images.csv cannot be read: '
+    || case row_count when 1 then 'line ' else 'lines ' end || line_numbers
     || case
         when row_count > 10
             then ' and ' || cast(row_count - 10 as varchar) || ' more'
         else ''
     end
-    || ' (blank lines not counted): write a record number such as 6066 there,'
-    || ' or remove the line, and run `dbt build` again.' as sentence
+    || case row_count when 1 then ' has' else ' have' end
+    || ' no record number in the column recid (blank lines are not counted);'
+    || ' write one on each line, such as 228, or remove the line, and run'
+    || ' `dbt build` again.' as sentence
 from listed
 where row_count > 0

@@ -356,8 +356,11 @@ def unreadable_keys(folder, export):
 def read_held_lines(folder):
     """The record number, or None, of each line of held_images.csv in which anything is written."""
     rows = read_seed(folder, "held_images")
-    columns = ("recid", "held_by", "held_on")
-    return [read_positive_recid(row["recid"]) for row in rows if any(trimmed(row[column]) for column in columns)]
+    return [
+        read_positive_recid(row["recid"])
+        for row in rows
+        if any(row[column] is not None for column in ("recid", "held_by", "held_on"))
+    ]
 
 
 def record_number_evidence(export, objects):
