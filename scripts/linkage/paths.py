@@ -11,7 +11,7 @@ SAMPLE_FOLDER = PROJECT_ROOT / "seeds" / "sample"
 
 def data_folder() -> Path:
     """`LINKAGE_DATA` (absolute, or relative to the project root), or else `data/`; it need not exist."""
-    return PROJECT_ROOT / (os.environ.get("LINKAGE_DATA") or "data")
+    return place("LINKAGE_DATA") or PROJECT_ROOT / "data"
 
 
 def outside_sample(path: Path) -> Path:
@@ -25,9 +25,28 @@ def outside_sample(path: Path) -> Path:
 
 def manifest_path() -> Path:
     """`MANIFEST_PATH`, absolute or relative to the project root; by default `manifest.csv` there."""
-    return PROJECT_ROOT / os.environ.get("MANIFEST_PATH", "manifest.csv")
+    return place("MANIFEST_PATH") or PROJECT_ROOT / "manifest.csv"
 
 
 def warehouse_path() -> Path:
-    """The DuckDB file that dbt builds: `LINKAGE_WAREHOUSE`, or the default of profiles.yml.example."""
-    return PROJECT_ROOT / (os.environ.get("LINKAGE_WAREHOUSE") or "target/image_linkage.duckdb")
+    """The DuckDB file that dbt builds: `LINKAGE_WAREHOUSE`, or in the data folder; the sample's is in `target/`.
+
+    profiles.yml.example says the same to dbt, for which `LINKAGE_DATA` is the sample unless it is set.
+    """
+    folder = data_folder()
+    if folder.resolve() == SAMPLE_FOLDER.resolve():
+        folder = PROJECT_ROOT / "target"
+    return place("LINKAGE_WAREHOUSE") or folder / "image_linkage.duckdb"
+
+
+def place(name: str) -> Path | None:
+    """The file or folder that an environment variable names, absolute or relative to the project root; None if empty.
+
+    Raises UnusableInput for a `~`, which a shell leaves as it is inside quotation marks.
+    """
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if text.startswith("~"):
+        raise UnusableInput(f"{name} begins with ~, which only a shell understands: write the whole path, from / on")
+    return PROJECT_ROOT / text

@@ -4,12 +4,15 @@ import csv
 import mmap
 import os
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from linkage.errors import UnusableInput
 from linkage.files import create_file, csv_line
+from linkage.macros import macro_sql
 from linkage.paths import PROJECT_ROOT, data_folder, outside_sample
 
 if TYPE_CHECKING:
@@ -58,10 +61,21 @@ def make_missing_seeds(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UnusableInput(f"cannot create the data folder {folder}: {error.strerror}; set LINKAGE_DATA") from None
+    hide_from_git(folder)
     for seed, columns in SEED_COLUMNS.items():
         create_file(folder / f"{seed}.csv", csv_line(columns))
 
 
+def hide_from_git(folder: Path) -> None:
+    """Make git ignore everything in a folder of the project, by a file of its own; one that exists stays."""
+    if folder.resolve().is_relative_to(PROJECT_ROOT) and folder.resolve() != PROJECT_ROOT:
+        create_file(folder / ".gitignore", "*\n")
+
+
+NEW_LINE = b"\n"
+# The one seed that no script makes.
+KEPT_BY_HAND = "held_images.csv"
+SAVE_AGAIN = "save it as CSV in UTF-8, with commas and the header " + ",".join(SEED_COLUMNS["held_images"])
 # How DuckDB reads a seed: every column text, nothing guessed.
 DIALECT = (
     "header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
@@ -73,48 +87,138 @@ def load_seed(
     path: str | Path,
     relation: str,
     columns: list[str],
+    *,
     record_number: bool = False,
+    appended: bool = False,
 ) -> str | None:
     """Load the CSV file at `path` into a new table `relation` that has the text columns `columns`, in this order.
 
-    Other columns of the file are left out. With `record_number` the table also has
-    a column of this name: 1 for the first record after the header.
+    Other columns of the file are left out, those without a name included. With
+    `record_number` the table also has a column of this name: 1 for the first record
+    after the header. With `appended`, a step may be appending to the file just now:
+    a last record that is cut off is left out, and that is said on stderr.
 
     Returns the sentence to fail with if the file cannot be used, else None.
     """
-    import duckdb
-
     path = Path(path)
     try:
-        header = read_header(path)
-        missing = [column for column in columns if column not in header]
-        if missing:
-            return f"{path.name} has no column {missing[0]} in line 1; make it again with its script"
-        if len(set(header)) < len(header):
-            return f"{path.name} names a column twice in line 1; make it again with its script"
+        if not appended:
+            load_records(connection, path, relation, columns, record_number=record_number)
+            return None
+        with TemporaryDirectory(prefix="image-linkage-") as folder:
+            whole = copy_whole_records(path, Path(folder))
+            load_records(connection, whole, relation, columns, record_number=record_number)
     except UnusableInput as error:
         return str(error)
-    types = ", ".join(f"{literal(column)}: 'varchar'" for column in header)
-    arguments = f"{literal(str(path))}, columns = {{{types}}}, {DIALECT}"
+    except OSError as error:
+        return f"{path.name} cannot be opened ({error.strerror}): check that the data folder has it and you may read it"
+    return None
+
+
+def load_records(
+    connection: "duckdb.DuckDBPyConnection",
+    path: Path,
+    relation: str,
+    columns: list[str],
+    *,
+    record_number: bool,
+) -> None:
+    """Load the file at `path` as `load_seed` does; raises UnusableInput if it cannot be used."""
+    import duckdb
+
+    name = path.name
+    header = read_header(path)
+    problem = find_nul(path)
+    if problem:
+        raise UnusableInput(f"{name} cannot be read: {problem}; {correct(name)}")
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise UnusableInput(f"{name} has no column {missing[0]} in line 1; {again(name)}")
+    named = [column for column in header if column]
+    if len(set(named)) < len(named):
+        raise UnusableInput(f"{name} names a column twice in line 1; {again(name)}")
+    # a spreadsheet leaves columns behind that have no name
+    types = ", ".join(f"{literal(column or f' {number}')}: 'varchar'" for number, column in enumerate(header))
+    arguments = f"{literal(escaped(path))}, columns = {{{types}}}, {DIALECT}"
     selected = [f'"{column}"' for column in columns] + ["row_number() over () as record_number"] * record_number
     query = f"create or replace table {relation} as select {', '.join(selected)} from read_csv({arguments}"
     try:
         connection.execute(f"{query})")
     except duckdb.InvalidInputException:
-        return f"{path.name} cannot be read: {find_malformed_line(path, arguments, len(header))}"
-    return None
+        problem = find_malformed_line(path, arguments, len(header))
+        raise UnusableInput(f"{name} cannot be read: {problem}; {correct(name)}") from None
+
+
+def escaped(path: Path) -> str:
+    """The path as DuckDB reads it as a name, and not as a pattern for names."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def again(name: str) -> str:
+    """What to do about a seed whose header cannot be used."""
+    return SAVE_AGAIN if name == KEPT_BY_HAND else "make it again with its script"
+
+
+def correct(name: str) -> str:
+    """What to do about a seed with a line that cannot be read."""
+    return SAVE_AGAIN if name == KEPT_BY_HAND else "correct that line, or make the file again"
+
+
+def copy_whole_records(path: Path, folder: Path) -> Path:
+    """The file itself, or a copy in `folder` of its whole records if the last one is cut off, which is said on stderr.
+
+    A record is whole if it ends with a line end outside quotation marks.
+    """
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return path
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+            end = end_of_records(contents)
+            if end == len(contents) == path.stat().st_size:
+                return path
+            whole = folder / path.name
+            whole.write_bytes(contents[:end])
+            if end < len(contents):
+                print(
+                    f"the last line of {path.name} is cut off, and left out: the next copy run sets it aside",
+                    file=sys.stderr,
+                )
+            return whole
+
+
+def end_of_records(contents: mmap.mmap) -> int:
+    """Where the last whole record ends, in bytes."""
+    is_inside = len(re.findall(b'"', contents)) % 2
+    end = len(contents)
+    while end:
+        start = contents.rfind(b"\n", 0, end) + 1
+        is_inside ^= contents[start:end].count(b'"') % 2
+        if not is_inside:
+            return start
+        end = start - 1
+    return 0
 
 
 def read_header(path: Path) -> list[str]:
-    """The names in a CSV file's first line."""
+    """The names in a CSV file's first line; raises UnusableInput if it has none."""
+    name = path.name
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             header = next(csv.reader(file, strict=True), None)
     except csv.Error:
         header = None
     if not header:
-        raise UnusableInput(f"{path.name} has no header in line 1; make it again with its script")
+        raise UnusableInput(f"{name} has no header in line 1; {again(name)}")
+    if any("\udc80" <= character <= "\udcff" for character in "".join(header)):
+        raise UnusableInput(f"{name} cannot be read: line 1 is not UTF-8; {correct(name)}")
     return header
+
+
+def find_nul(path: Path) -> str:
+    """The sentence about the first NUL byte of a file that is not empty; empty if it has none."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+        position = contents.find(b"\0")
+        return f"line {1 + contents[:position].count(NEW_LINE)} has a NUL byte" if position >= 0 else ""
 
 
 def find_malformed_line(path: Path, arguments: str, width: int) -> str:
@@ -136,14 +240,13 @@ def find_malformed_line(path: Path, arguments: str, width: int) -> str:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
         kind, position, fields = found or ("LINE END", find_other_line_end(contents), None)
         line = 1 + contents[:position].count(b"\n")
-    problem = {
+    return {
         "MISSING COLUMNS": f"line {line} has {fields} fields, not {width}",
         "TOO MANY COLUMNS": f"line {line} has more than {width} fields",
         "UNQUOTED VALUE": f"the quotes in line {line} do not match",
         "INVALID ENCODING": f"line {line} is not UTF-8",
         "LINE END": f"line {line} ends differently from line 1",
     }.get(kind, f"line {line} is not a record of a CSV file")
-    return f"{problem}; correct that line, or make the file again"
 
 
 def find_other_line_end(contents: mmap.mmap) -> int:
@@ -167,8 +270,4 @@ def newest_copy_results(relation: str) -> str:
     `relation` has the columns of copy_results.csv and `record_number`, which decides which is newest. The rule is
     dbt's macro of the same name, so that copying, auditing, publishing and the reports cannot disagree about it.
     """
-    import jinja2
-
-    macro = (PROJECT_ROOT / "macros" / "newest_copy_results.sql").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=False).from_string(macro + "{{ newest_copy_results(relation) }}")
-    return template.render(relation=relation).strip()
+    return macro_sql("newest_copy_results", relation)

@@ -91,7 +91,7 @@ def find_verified_images(warehouse: duckdb.DuckDBPyConnection, results: Path) ->
     if not results.is_file():
         raise UnusableInput(f"{results} is missing: set LINKAGE_DATA to the data folder, or copy first")
     columns = list(SEED_COLUMNS["copy_results"])
-    problem = load_seed(warehouse, results, "memory.copy_results", columns, record_number=True)
+    problem = load_seed(warehouse, results, "memory.copy_results", columns, record_number=True, appended=True)
     if problem:
         raise UnusableInput(problem)
     warehouse.execute(VERIFIED.format(newest=newest_copy_results("memory.copy_results")))

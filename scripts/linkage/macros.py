@@ -1,0 +1,31 @@
+"""dbt's macros for scripts: a rule is one SQL text, and it means the same in a build and in a script."""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+
+from linkage.paths import PROJECT_ROOT
+
+FILES = ("text", "filemaker", "newest_copy_results")
+
+
+@cache
+def duckdb_macros() -> Any:
+    """The macros of FILES, each an attribute, as dbt-duckdb would call them."""
+
+    def dispatch(name: str, _: str) -> Any:
+        return getattr(macros, f"duckdb__{name}", None) or getattr(macros, f"default__{name}")
+
+    macros = SimpleNamespace()
+    environment = jinja2.Environment(autoescape=False, extensions=["jinja2.ext.do"])
+    environment.globals.update({"adapter": SimpleNamespace(dispatch=dispatch), "return": str, "image_linkage": macros})
+    text = "".join((PROJECT_ROOT / "macros" / f"{name}.sql").read_text(encoding="utf-8") for name in FILES)
+    vars(macros).update(vars(environment.from_string(text).module))
+    return macros
+
+
+def macro_sql(name: str, *arguments: str) -> str:
+    """DuckDB's SQL of the macro `name`, one of those in FILES, for SQL expressions or relations as arguments."""
+    return str(getattr(duckdb_macros(), name)(*arguments)).strip()
