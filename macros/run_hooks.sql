@@ -69,13 +69,15 @@
 
 {# Log the first sentences of each test that found something. A test that has
    sentences is configured with `meta: {sentence: true}` and selects a column
-   `sentence`. #}
+   `sentence`; `sentences: N` in meta says N of them instead of five. #}
 {% macro say_sentences(results) %}
     {% for result in results %}
         {% set node = result.node %}
         {% if result.status in ['fail', 'warn'] and node.config.meta.sentence %}
             {% set findings = "(" ~ node.compiled_code ~ ") as findings" %}
-            {% set query = "select sentence from " ~ findings ~ " limit 5" %}
+            {% set limit = node.config.meta.sentences or 5 %}
+            {% set query = "select sentence from " ~ findings ~ " limit "
+                ~ limit %}
             {% for row in run_query(query) %}
                 {% do log(row['sentence'], info=true) %}
             {% endfor %}

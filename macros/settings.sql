@@ -76,7 +76,13 @@
             'import_source', 'must not be empty, nor have blanks around it'
         ) }}
     {% endif %}
-    {% if not image_extensions() %}
+    {% set given = var('image_extensions') %}
+    {% if given is not string and (
+        given is mapping or given is not sequence or given | reject('string')
+        | list
+    ) %}
+        {{ unusable_setting('image_extensions', 'must be a list of words') }}
+    {% elif not image_extensions() %}
         {{ unusable_setting('image_extensions', 'must name an extension') }}
     {% endif %}
     {% for extension in image_extensions() %}
@@ -192,7 +198,7 @@
         'patient_id', 'batch_id', 'recid', 'extension', 'captured_date',
         'filemaker_id',
     ] %}
-    {% set template = var('destination_key_template') %}
+    {% set template = var('destination_key_template') | string %}
     {% set terms = [] %}
     {% for part in modules.re.split('([{][^{}]*[}])', template) if part %}
         {% if part[1:-1] in known and part[0] == '{' %}

@@ -1,6 +1,6 @@
 -- A warning: lines of an input become nothing, because what they are recognised
 -- by cannot be read.
-{{ config(severity='warn', meta={'sentence': true}) }}
+{{ config(severity='warn', meta={'sentence': true, 'sentences': 20}) }}
 
 select
     seed,

@@ -63,7 +63,9 @@ def test_lines_of_the_held_list_that_cannot_be_read_fail_the_build_and_are_named
     lay_over(dbt, "held-unreadable")
     ended = dbt("build", *NO_UNIT_TESTS)
     assert not ended.success
-    assert "held_images.csv cannot be read: lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 1 more have no record" in ended.text
+    assert (
+        "held_images.csv cannot be read: lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 1 more have no record" in ended.text
+    )
     for value in ("10.jpg", "recid 12", "13;14", "(face)", "2.2E+01", "reviewer"):
         assert value not in ended.text
     check_no_manifest(dbt, ended.text)
