@@ -36,7 +36,7 @@ def materialize(df, connection):
 
 {# A seed of any size, every column text, by DuckDB's own CSV reader. A seed
    with `meta: {record_number: true}` also has the number of each record in its
-   file, from 1. The SQL is never named 'main': dbt would write it over a CSV
+   file, from 1; `appended: true` leaves out a last record that is cut off. The SQL is never named 'main': dbt would write it over a CSV
    that has an absolute path. #}
 {% materialization seed, adapter='duckdb' %}
     {%- set target_relation = this.incorporate(type='table') -%}
@@ -44,17 +44,17 @@ def materialize(df, connection):
     {%- if old_relation is not none and not old_relation.is_table -%}
         {% do adapter.drop_relation(old_relation) %}
     {%- endif -%}
+    {%- set meta = config.get('meta', {}) -%}
     {{ run_hooks(pre_hooks) }}
 
     {%- set call -%}
         seeds.load_seed(
             connection,
-            {{ adapter.get_seed_file_path(model) | tojson }},
+            {{ seed_file(model) | tojson }},
             {{ target_relation | string | tojson }},
             {{ model.columns.keys() | list | tojson }},
-            record_number={{ config.get('meta', {}).get(
-                'record_number', false
-            ) }}
+            record_number={{ meta.get('record_number', false) }},
+            appended={{ meta.get('appended', false) }}
         )
     {%- endset %}
     {% call statement('load_seed', language='python') %}

@@ -12,22 +12,24 @@
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set old_relation = load_cached_relation(this) -%}
     {%- set columns = model.columns.keys() | list -%}
-    {%- set counted = config.get('meta', {}).get('record_number', false) -%}
+    {%- set meta = config.get('meta', {}) -%}
+    {%- set counted = meta.get('record_number', false) -%}
     {%- set table_columns = columns + (['record_number'] if counted else []) -%}
-    {%- set name = model.original_file_path.split('/') | last -%}
-    {%- set path = model.original_file_path
-        if model.original_file_path.startswith('/')
-        else model.root_path ~ '/' ~ model.original_file_path -%}
+    {%- set path = seed_file(model) -%}
+    {%- set name = path.split('/') | last -%}
     {{ run_hooks(pre_hooks) }}
 
     {%- set cursor = adapter.add_query('select 1')[1] -%}
     {%- set file = try_or_compiler_error(
-        name ~ ' cannot be opened: make it readable for yourself',
+        name ~ ' cannot be opened: check that the data folder has it and you'
+        ~ ' may read it',
         cursor.connection.lobject, 0, 'rb', 0, path
     ) -%}
     {%- set contents = file.read() -%}
     {%- do file.unlink() -%}
-    {%- set header, chunks = read_csv(name, contents, columns) -%}
+    {%- set header, chunks = read_csv(
+        name, contents, columns, meta.get('appended', false)
+    ) -%}
 
     {%- if old_relation is not none -%}
         {%- set present = adapter.get_columns_in_relation(old_relation) -%}
@@ -92,9 +94,15 @@
    blank lines are left out. A malformed file ends the build with one sentence
    and none of its values, as linkage.seeds.load_seed does on DuckDB. Patterns
    work on bytes, decoded as Latin-1. #}
-{% macro read_csv(name, contents, columns) %}
-    {%- set again = '; make it again with its script' -%}
+{% macro read_csv(name, contents, columns, appended=false) %}
+    {%- set again = '; ' ~ (
+        save_again() if name == 'held_images.csv'
+        else 'make it again with its script'
+    ) -%}
     {%- set text = contents.decode('latin-1').removeprefix('\xef\xbb\xbf') -%}
+    {%- if appended -%}
+        {%- set text = whole_records(name, text, columns | length) -%}
+    {%- endif -%}
     {%- set readable = modules.re.match(
         '(?:[\x01-\x7f]++|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]'
         '|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]'
@@ -130,7 +138,8 @@
             name ~ ' has no column ' ~ column ~ ' in line 1' ~ again
         ) %}
     {%- endfor -%}
-    {%- if header | unique(true) | list | length < header | length -%}
+    {%- set named = header | select | list -%}
+    {%- if named | unique(true) | list | length < named | length -%}
         {% do exceptions.raise_compiler_error(
             name ~ ' names a column twice in line 1' ~ again
         ) %}
@@ -171,6 +180,36 @@
 {% macro malformed_csv(name, before, problem) %}
     {% do exceptions.raise_compiler_error(
         name ~ ' cannot be read: ' ~ problem.format(before.count('\n') + 1)
-        ~ '; correct that line, or make the file again'
+        ~ '; ' ~ (
+            save_again() if name == 'held_images.csv'
+            else 'correct that line, or make the file again'
+        )
     ) %}
+{% endmacro %}
+
+{# What to do about the one seed that no script makes. #}
+{% macro save_again() %}
+    {{ return(
+        'save it as CSV in UTF-8, with commas and the header '
+        ~ 'recid,held_by,held_on'
+    ) }}
+{% endmacro %}
+
+{# The text without a last record that is cut off, which is said. What follows
+   is malformed, and not cut off, if one of its further lines is a whole one. #}
+{% macro whole_records(name, text, width) %}
+    {%- set whole = modules.re.match(
+        '(?:[^"\n]*+(?:"[^"]*+"[^"\n]*+)*+\n)*+', text
+    ).group() -%}
+    {%- set last = text[whole | length:] -%}
+    {%- for line in last.split('\n')[1:] if line.count(',') >= width - 1 -%}
+        {{ return(text) }}
+    {%- endfor -%}
+    {%- if last -%}
+        {% do print(
+            name ~ ': the last line is cut off and is left out; the next copy'
+            ~ ' run sets it aside'
+        ) %}
+    {%- endif -%}
+    {{ return(whole) }}
 {% endmacro %}

@@ -6,18 +6,25 @@
 {% macro before_materialization() %}
     {% if execute %}
         {% set whole = is_whole_build(selected_resources) %}
+        {# these run hooks, too, and make nothing #}
+        {% set makes = flags.WHICH not in ['compile', 'generate', 'test'] %}
         {% if target.type == 'duckdb' %}
             {% set folders = [flags.TARGET_PATH or 'target', flags.LOG_PATH] %}
-            {% set call = 'files.prepare(connection, ' ~ (folders | tojson)
-                ~ ', whole_build=' ~ whole ~ ')' %}
+            {% set call = 'files.prepare(connection, '
+                ~ (data_folder() | tojson) ~ ', ' ~ (folders | tojson)
+                ~ ', makes=' ~ makes ~ ', whole_build=' ~ whole ~ ')' %}
             {% call statement('prepare', language='python') %}
             {{- python_model(call) }}
             {% endcall %}
+            {% if python_answer() %}
+                {% do exceptions.raise_compiler_error(python_answer()) %}
+            {% endif %}
         {% else %}
             {% do check_encoding() %}
         {% endif %}
-        {# these run hooks, too, and make nothing #}
-        {% set makes = flags.WHICH not in ['compile', 'generate', 'test'] %}
+        {% if makes %}
+            {% do keep_marts_of_a_clinic() %}
+        {% endif %}
         {% if makes and makes_what_is_handed_over(selected_resources) %}
             {% do mark_build(none) %}
         {% endif %}
@@ -30,16 +37,16 @@
 {% endmacro %}
 
 {# After everything: each failed test that has a sentence says it. Then, if
-   every node of a whole build passed, the manifest is written and the build
-   marked; if a node of any run failed, both are removed. DuckDB writes
-   manifest.csv itself; on PostgreSQL scripts/write_manifest.py does, if the
-   build is marked. #}
+   every node of a whole build passed, the manifest is written, the build marked
+   and its summary shown; if a node of any run failed, manifest and mark are
+   removed. DuckDB writes manifest.csv itself; on PostgreSQL
+   scripts/write_manifest.py does, if the build is marked. #}
 {% macro after_materialization(results) %}
     {% if execute %}
         {% set passed = ['success', 'pass', 'warn', 'no-op'] %}
         {% set failed = results | rejectattr('status', 'in', passed) | list %}
         {% set made = results | map(attribute='node.unique_id') | list %}
-        {% do say_sentences(results) %}
+        {% set lines = sentences(results) %}
         {% set whole = is_whole_build(made) %}
         {% if (failed or whole) and not flags.EMPTY %}
             {% if target.type == 'duckdb' %}
@@ -51,26 +58,42 @@
                 {% call statement('manifest', language='python') %}
                 {{- python_model(call) }}
                 {% endcall %}
-                {% set said = python_answer() %}
+                {% do lines.append(python_answer()) %}
             {% else %}
-                {% set said = 'No manifest: the build did not pass. Correct'
+                {% do lines.append(
+                    'No manifest: the build did not pass. Correct'
                     ~ ' what failed, then run `dbt build` again.' if failed
                     else 'scripts/write_manifest.py can write the manifest.'
-                %}
+                ) %}
             {% endif %}
             {% do mark_build(
                 none if failed
                 else 'made by a build that passed all of its tests'
             ) %}
-            {% do log(said, info=true) %}
+            {% if not failed %}
+                {% do lines.extend(summary()) %}
+            {% endif %}
+        {% endif %}
+        {# dbt says more after this hook; where Python runs, our lines wait #}
+        {% set text = lines | join('\n') %}
+        {% if lines and target.type == 'duckdb' %}
+            {% set call = 'files.say_at_exit(' ~ (text | tojson) ~ ')' %}
+            {% call statement('say', language='python') %}
+            {{- python_model(call) }}
+            {% endcall %}
+            {% set text = python_answer() %}
+        {% endif %}
+        {% if text %}
+            {% do print(text) %}
         {% endif %}
     {% endif %}
 {% endmacro %}
 
-{# Log the first sentences of each test that found something. A test that has
+{# The first sentences of each test that found something. A test that has
    sentences is configured with `meta: {sentence: true}` and selects a column
    `sentence`; `sentences: N` in meta says N of them instead of five. #}
-{% macro say_sentences(results) %}
+{% macro sentences(results) %}
+    {% set lines = [] %}
     {% for result in results %}
         {% set node = result.node %}
         {% if result.status in ['fail', 'warn'] and node.config.meta.sentence %}
@@ -79,10 +102,64 @@
             {% set query = "select sentence from " ~ findings ~ " limit "
                 ~ limit %}
             {% for row in run_query(query) %}
-                {% do log(row['sentence'], info=true) %}
+                {% do lines.append(
+                    ('Warning: ' if result.status == 'warn' else 'Failed: ')
+                    ~ row['sentence']
+                ) %}
             {% endfor %}
         {% endif %}
     {% endfor %}
+    {{ return(lines) }}
+{% endmacro %}
+
+{# The lines of the summary, from the mart import_summary: its totals, and below
+   each the figures that it consists of and are not zero. #}
+{% macro summary() %}
+    {% set mart = graph.nodes['model.image_linkage.import_summary'] %}
+    {% set rows = run_query(
+        'select metric, "value" from ' ~ mart.relation_name
+        ~ ' order by "value" desc, metric'
+    ) %}
+    {% set figures = dict(rows) %}
+    {% set lines = [''] %}
+    {% for label, total, more, kind in [
+        ('export rows', 'export_rows', '', none),
+        ('linked', 'linked_images',
+            'in {:,} batches'.format(figures['image_batches'] | int), none),
+        ('already linked', 'already_linked_images', '', none),
+        ('skipped', 'skipped_images', '', 'skipped_'),
+        ('objects', 'objects', '', none),
+        ('unmatched', 'unmatched_objects', '', 'unmatched_'),
+        ('to copy', 'objects_to_copy',
+            '{:,} bytes'.format(figures['bytes_to_copy'] | int), none),
+        ('changed since the last build', none, '', 'changes_'),
+        ('to review', none, '', 'finding_'),
+    ] %}
+        {% set parts = [] %}
+        {% for metric, figure in rows %}
+            {% if kind and metric.startswith(kind) and metric != total
+                and figure %}
+                {% do parts.append('  {:<24}{:>10,}'.format(
+                    metric[kind | length:], figure | int
+                )) %}
+            {% endif %}
+        {% endfor %}
+        {% if total %}
+            {% do lines.append('{:<26}{:>10,}   {}'.format(
+                label, figures[total] | int, more
+            ).rstrip()) %}
+        {% elif parts %}
+            {% do lines.append(label) %}
+        {% endif %}
+        {% do lines.extend(parts) %}
+    {% endfor %}
+    {% if is_sample() %}
+        {% do lines.append(
+            'This is the sample of the project, with invented records: set'
+            ~ ' LINKAGE_DATA to build your own.'
+        ) %}
+    {% endif %}
+    {{ return(lines) }}
 {% endmacro %}
 
 {# Whether these nodes are everything that `dbt build` makes and tests, apart

@@ -161,6 +161,7 @@
 {# Every setting that is in effect, by name, as a text. #}
 {% macro settings_in_effect() %}
     {% set settings = {
+        'data_folder': 'seeds/sample' if is_sample() else data_folder(),
         'today': build_date(),
         'image_extensions': image_extensions() | join(' '),
         'record_numbers_confirmed': var('record_numbers_confirmed')

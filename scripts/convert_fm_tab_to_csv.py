@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from linkage.errors import UnusableInput, run_script
+from linkage.errors import UnusableInput
 from linkage.filemaker.columns import EXPORT_COLUMNS, SEED, export_columns, parse_columns
 from linkage.filemaker.date_order import configured_date_order, date_order_evidence
 from linkage.filemaker.layout import find_layout
@@ -21,6 +21,7 @@ from linkage.files import csv_line, csv_lines, write_atomically
 from linkage.paths import data_folder
 from linkage.seeds import seed_path
 from linkage.settings import today
+from linkage.steps import run_script
 
 # How many rows become CSV at a time: all at once would need more memory.
 CHUNK = 10_000

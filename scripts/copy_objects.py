@@ -15,7 +15,6 @@ from linkage.copying.resume import make_plan, planned_rows, take_results
 from linkage.copying.rules import Store
 from linkage.copying.run import LOOKING, run_rows
 from linkage.copying.tables import Tables, private_tables
-from linkage.errors import run_script
 from linkage.paths import data_folder
 from linkage.progress import progress
 from linkage.s3.answers import Send
@@ -23,6 +22,7 @@ from linkage.s3.clients import retrying_client, single_try_client
 from linkage.s3.endpoints import find_endpoints
 from linkage.s3.engines import open_engine
 from linkage.seeds import seed_path
+from linkage.steps import run_script
 
 WORKERS = {"crt": 512, "boto3": 32}
 

@@ -9,13 +9,13 @@ import argparse
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from linkage.errors import run_script
 from linkage.files import csv_line, write_whole
 from linkage.nexus.connection import nexus_connection
 from linkage.nexus.export import read_records
 from linkage.nexus.mapping import SETTINGS, read_mapping
 from linkage.seeds import SEED_COLUMNS, seed_path
 from linkage.settings import project_var
+from linkage.steps import run_script
 
 SEEDS = ("nexus_patients", "nexus_image_batches", "nexus_images")
 

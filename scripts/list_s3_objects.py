@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from linkage.errors import UnusableInput, run_script
+from linkage.errors import UnusableInput
 from linkage.files import csv_line, csv_lines, write_atomically
 from linkage.progress import progress
 from linkage.s3.clients import s3_client
 from linkage.s3.errors import s3_errors
 from linkage.s3.listing import ListedObject, list_objects
 from linkage.seeds import SEED_COLUMNS, seed_path
+from linkage.steps import run_script
 
 
 def main() -> None:

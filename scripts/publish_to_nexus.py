@@ -15,7 +15,6 @@ from pathlib import Path
 
 import psycopg
 
-from linkage.errors import run_script
 from linkage.nexus.connection import begin_publishing, nexus_connection
 from linkage.nexus.findings import Finding, find_long_values, find_other_batches, find_other_images
 from linkage.nexus.inserting import insert_new_rows, update_image_counts
@@ -24,6 +23,7 @@ from linkage.nexus.relinking import relink
 from linkage.nexus.staging import STAGED, choose_new_rows, mart_columns, stage
 from linkage.nexus.tables import open_nexus
 from linkage.paths import data_folder, warehouse_path
+from linkage.steps import run_script
 from linkage.warehouse.marts import count_images, open_warehouse, read_publishable
 
 

@@ -10,10 +10,11 @@ import psycopg
 from psycopg import sql
 
 from linkage.copying.manifest import COLUMNS
-from linkage.errors import UnusableInput, run_script
+from linkage.errors import UnusableInput
 from linkage.files import csv_line, write_atomically
 from linkage.nexus.postgres_errors import database_errors
 from linkage.paths import manifest_path
+from linkage.steps import run_script
 from linkage.warehouse.mark import MARKED_MART, PROVED
 
 CONNECT_SECONDS = 10

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from copy_objects import main
 from linkage.copying.manifest import COLUMNS, ManifestRow
-from linkage.errors import run_script
+from linkage.steps import run_script
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
 from sandbox.s3_server import client, s3_server

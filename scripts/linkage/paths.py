@@ -29,11 +29,15 @@ def manifest_path() -> Path:
 
 
 def warehouse_path() -> Path:
-    """The DuckDB file that dbt builds: `LINKAGE_WAREHOUSE`, or in the data folder; the sample's is in `target/`.
+    """The DuckDB file that dbt builds from the data folder."""
+    return warehouse_of(data_folder())
 
-    profiles.yml.example says the same to dbt, for which `LINKAGE_DATA` is the sample unless it is set.
+
+def warehouse_of(folder: Path) -> Path:
+    """The DuckDB file of a data folder: `LINKAGE_WAREHOUSE`, or else in the folder; the sample's is in `target/`.
+
+    profiles.yml.example says the same to dbt.
     """
-    folder = data_folder()
     if folder.resolve() == SAMPLE_FOLDER.resolve():
         folder = PROJECT_ROOT / "target"
     return place("LINKAGE_WAREHOUSE") or folder / "image_linkage.duckdb"

@@ -73,6 +73,8 @@ def hide_from_git(folder: Path) -> None:
 
 
 NEW_LINE = b"\n"
+CHUNK = 1024 * 1024  # bytes
+CUT_OFF = "the last line is cut off and is left out; the next copy run sets it aside"
 # The one seed that no script makes.
 KEPT_BY_HAND = "held_images.csv"
 SAVE_AGAIN = "save it as CSV in UTF-8, with commas and the header " + ",".join(SEED_COLUMNS["held_images"])
@@ -106,7 +108,7 @@ def load_seed(
             load_records(connection, path, relation, columns, record_number=record_number)
             return None
         with TemporaryDirectory(prefix="image-linkage-") as folder:
-            whole = copy_whole_records(path, Path(folder))
+            whole = copy_whole_records(path, Path(folder), len(columns))
             load_records(connection, whole, relation, columns, record_number=record_number)
     except UnusableInput as error:
         return str(error)
@@ -164,37 +166,39 @@ def correct(name: str) -> str:
     return SAVE_AGAIN if name == KEPT_BY_HAND else "correct that line, or make the file again"
 
 
-def copy_whole_records(path: Path, folder: Path) -> Path:
+def copy_whole_records(path: Path, folder: Path, width: int) -> Path:
     """The file itself, or a copy in `folder` of its whole records if the last one is cut off, which is said on stderr.
 
-    A record is whole if it ends with a line end outside quotation marks.
+    A record is whole if it ends with a line end outside quotation marks. `width` is its number of fields.
     """
     with path.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return path
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
-            end = end_of_records(contents)
+            end = end_of_records(contents, width)
             if end == len(contents) == path.stat().st_size:
                 return path
             whole = folder / path.name
             whole.write_bytes(contents[:end])
             if end < len(contents):
-                print(
-                    f"the last line of {path.name} is cut off, and left out: the next copy run sets it aside",
-                    file=sys.stderr,
-                )
+                print(f"{path.name}: {CUT_OFF}", file=sys.stderr)
             return whole
 
 
-def end_of_records(contents: mmap.mmap) -> int:
-    """Where the last whole record ends, in bytes."""
-    is_inside = len(re.findall(b'"', contents)) % 2
+def end_of_records(contents: mmap.mmap, width: int) -> int:
+    """Where the last whole record ends, in bytes; the end of the file if what follows is malformed, and not cut off."""
+    is_inside = sum(contents[at : at + CHUNK].count(b'"') for at in range(0, len(contents), CHUNK)) % 2
     end = len(contents)
     while end:
-        start = contents.rfind(b"\n", 0, end) + 1
-        is_inside ^= contents[start:end].count(b'"') % 2
+        start = contents.rfind(NEW_LINE, 0, end) + 1
+        if not is_inside and start == end:
+            return end
+        line = contents[start:end]
+        is_inside ^= line.count(b'"') % 2
         if not is_inside:
             return start
+        if line.count(b",") >= width - 1:  # a whole line behind quotation marks that do not match
+            return len(contents)
         end = start - 1
     return 0
 

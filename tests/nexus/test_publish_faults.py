@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 import publish_to_nexus
-from linkage.errors import run_script
 from linkage.paths import PROJECT_ROOT
+from linkage.steps import run_script
 from sandbox.postgres_server import database_url
 from tests.support.applications import PATIENT_TABLES, execute, insert_batch, insert_image
 from tests.support.postgres_proxy import DROPPED, LOST_ANSWER, postgres_proxy

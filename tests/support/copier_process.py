@@ -18,10 +18,10 @@ import copy_objects
 from linkage.copying import rules
 from linkage.copying import run as copy_run
 from linkage.copying.results import HEADER, ResultsFile
-from linkage.errors import run_script
 from linkage.s3.answers import Answer
 from linkage.s3.clients import s3_client
 from linkage.s3.engines import open_engine
+from linkage.steps import run_script
 
 
 @cache

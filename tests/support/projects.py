@@ -34,8 +34,10 @@ MALFORMED = [
     ('patient_id,filemaker_id\nn-0,x\nn-1,"SECRET\n', "the quotes in line 3 do not match"),
     ("patient_id,filemaker_id\nn-1,SE\rCRET\n", "line 2 ends differently from line 1"),
     ("patient_id,filemaker_id\r\nn-1,SECRET\n", "line 2 ends differently from line 1"),
-    # dbt itself says while it parses that a smaller file is not UTF-8
-    (b"patient_id,filemaker_id\n" + b"n-1,SECRET\xe9\n" * 100_000, "line 2 is not UTF-8"),
+    (b"patient_id,filemaker_id\nn-1,SECRET\xe9\n", "line 2 is not UTF-8"),
+    ("patient_id,filemaker_id\nn-1,SECRET\n".encode("utf-16"), "line 1 is not UTF-8"),
+    ("patient_id,filemaker_id\nn-1,SE\0CRET\n", "line 2 has a NUL byte"),
+    ("patient_id;filemaker_id\nn-1;SECRET\n", "has no column patient_id in line 1"),
     ("patient_id,FileMaker\nn-1,SECRET\n", "has no column filemaker_id in line 1"),
     ("patient_id,filemaker_id,patient_id\nn-1,SECRET,3\n", "names a column twice in line 1"),
     ("", "has no header in line 1"),
