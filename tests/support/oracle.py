@@ -321,7 +321,7 @@ def unreadable_keys(folder, export):
     """Per seed and column by which its lines are recognised: how many lines cannot be read."""
     inventory = read_seed(folder, "s3_inventory")
     patients, batches = read_seed(folder, "nexus_patients"), read_seed(folder, "nexus_image_batches")
-    images, results = read_seed(folder, "nexus_images"), read_seed(folder, "copy_results")
+    images, results = read_seed(folder, "nexus_images"), read_copy_results(folder)
 
     def missing(rows, column):
         return sum(read_nexus_id(row[column]) is None for row in rows)
@@ -351,6 +351,12 @@ def unreadable_keys(folder, export):
         ),
         ("copy_results", "outcome"): sum(row["outcome"] not in OUTCOMES_OF_COPIES for row in results),
     }
+
+
+def read_copy_results(folder):
+    """The lines of copy_results.csv; the last one is left out if it is cut off, without a line end."""
+    rows = read_seed(folder, "copy_results")
+    return rows if (folder / "copy_results.csv").read_bytes().endswith(b"\n") else rows[:-1]
 
 
 def read_held_lines(folder):
