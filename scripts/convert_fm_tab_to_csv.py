@@ -5,20 +5,22 @@ separators are converted. See docs/specification.md, FileMaker export.
 """
 
 import argparse
+import os
 from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
 from linkage.errors import UnusableInput
-from linkage.filemaker.columns import EXPORT_COLUMNS, SEED, export_columns, parse_columns
+from linkage.filemaker.columns import EXPORT_COLUMNS, SEED, Columns, export_columns, parse_columns
 from linkage.filemaker.date_order import configured_date_order, date_order_evidence
+from linkage.filemaker.judgement import column_doubts, judge_columns
 from linkage.filemaker.layout import find_layout
 from linkage.filemaker.reading import read_text
-from linkage.filemaker.records import read_records
-from linkage.filemaker.report import describe_dates, describe_fill, describe_layout
+from linkage.filemaker.records import as_frame, read_records
+from linkage.filemaker.report import describe_columns, describe_dates, describe_empty, describe_fill, describe_layout
 from linkage.files import csv_line, csv_lines, write_atomically
-from linkage.paths import data_folder
+from linkage.paths import data_folder, place
 from linkage.seeds import seed_path
 from linkage.settings import today
 from linkage.steps import run_script
@@ -30,14 +32,17 @@ CHUNK = 10_000
 def main() -> None:
     """Read the export, report what it looks like, write the seed."""
     arguments = parse_arguments()
-    export: Path = arguments.export
-    chosen_columns = parse_columns(arguments.columns)
+    export = export_path(arguments.export)
+    chosen_columns = columns_option(arguments.columns)
 
     text, encoding = read_text(export, arguments.encoding, chosen_columns)
     layout = find_layout(text, export.suffix, chosen_columns)
     columns = export_columns(layout.header, chosen_columns)
-    frame, breaks = read_records(text, layout, columns)
+    fields, breaks = read_records(text, layout, columns)
     del text
+    judgements = judge_columns(fields, columns, layout.header is not None)
+    frame = as_frame(fields, columns)
+    del fields
     configured = configured_date_order()
     evidence = date_order_evidence(frame["recid"], frame["date"], today())
 
@@ -47,7 +52,10 @@ def main() -> None:
         f"rows              {len(frame):,}",
         f"inside values     {breaks}",
         *describe_fill(frame),
+        *describe_columns(layout.header, columns, judgements),
+        *describe_empty(frame, columns),
         *describe_dates(evidence, configured),
+        *column_doubts(frame, judgements, configured, layout.header is not None),
     ]
     print("\n".join(lines))
     if arguments.check:
@@ -66,14 +74,21 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Convert a FileMaker export to the seed filemaker_images_metadata.csv."
     )
-    parser.add_argument("export", metavar="EXPORT", type=Path, help="FileMaker's .tab, .csv or .mer file")
+    parser.add_argument(
+        "export",
+        metavar="EXPORT",
+        nargs="?",
+        type=Path,
+        help="FileMaker's .tab, .csv or .mer file (default: the environment variable FILEMAKER_EXPORT)",
+    )
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="the file to write (default: the seed in the data folder)"
     )
     parser.add_argument(
         "--columns",
         metavar="a,b,c",
-        help=f"the columns of an export without a header, in order (default: {','.join(EXPORT_COLUMNS)})",
+        help="the columns of an export without a header, in order, with - for one to drop "
+        f"(default: the environment variable FILEMAKER_COLUMNS, or {','.join(EXPORT_COLUMNS)})",
     )
     parser.add_argument(
         "--encoding",
@@ -82,6 +97,22 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--check", action="store_true", help="report only, write nothing")
     return parser.parse_args()
+
+
+def export_path(argument: Path | None) -> Path:
+    """The export that the argument names, or else `FILEMAKER_EXPORT`. Raises UnusableInput if neither does."""
+    export = argument or place("FILEMAKER_EXPORT")
+    if export is None:
+        raise UnusableInput("which export is to be converted? name its file, or set FILEMAKER_EXPORT")
+    return export
+
+
+def columns_option(argument: str | None) -> Columns | None:
+    """The columns in `--columns`, or else in `FILEMAKER_COLUMNS`; None if neither names any."""
+    if argument is not None:
+        return parse_columns(argument)
+    variable = os.environ.get("FILEMAKER_COLUMNS")
+    return parse_columns(variable, "FILEMAKER_COLUMNS") if variable else None
 
 
 def write_seed(frame: pd.DataFrame, path: Path) -> None:

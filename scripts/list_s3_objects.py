@@ -1,6 +1,7 @@
 """List the objects of the dump, s3://BUCKET/PREFIX, in the seed s3_inventory.csv."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -16,15 +17,26 @@ from linkage.steps import run_script
 
 
 def main() -> None:
-    """List every object under the prefix, in S3's order, and replace the seed once the listing is complete."""
+    """List every object under the prefix, in S3's order, and replace the seed once the listing is complete.
+
+    Nothing is written if the listing ends early, has no object, or has one without ETag.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", metavar="s3://BUCKET/PREFIX", help="every object whose key begins with PREFIX")
+    parser.add_argument(
+        "url",
+        metavar="s3://BUCKET/PREFIX",
+        nargs="?",
+        default=os.environ.get("DUMP", ""),
+        help="every object whose key begins with PREFIX; default: the environment variable DUMP",
+    )
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="default: s3_inventory.csv in the data folder")
     options = parser.parse_args()
 
     bucket, prefix = parse_url(options.url)
-    pages = list_pages(bucket, prefix)
-    first = next(pages)  # before anything is written
+    pages = filter(None, list_pages(bucket, prefix))
+    first = next(pages, None)  # before anything is written
+    if not first:
+        raise UnusableInput(f"no key in the bucket '{bucket}' begins with '{prefix}'; check the prefix")
     out = seed_path("s3_inventory", options.out)
     count = size = 0
     with write_atomically(out) as file, progress() as advance:
@@ -35,16 +47,18 @@ def main() -> None:
             size += sum(found.size for found in page)
             advance(len(page))
     print(f"{count:,} objects, {size:,} bytes -> {out}")
-    if not count:
-        print(f"no key in the bucket '{bucket}' begins with '{prefix}'; check the prefix")
 
 
 def parse_url(url: str) -> tuple[str, str]:
     """Bucket and prefix of `s3://BUCKET/PREFIX`; the prefix is taken literally, and may be empty."""
+    if not url:
+        raise UnusableInput("name the dump, as an argument or in the environment variable DUMP: s3://BUCKET/PREFIX")
     scheme, _, rest = url.partition("://")
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
-        raise UnusableInput("the first argument must be s3://BUCKET/PREFIX, such as s3://my-bucket/filemaker-import/")
+        raise UnusableInput(
+            "the first argument, or DUMP, must be s3://BUCKET/PREFIX, such as s3://my-bucket/filemaker-import/"
+        )
     return bucket, prefix
 
 

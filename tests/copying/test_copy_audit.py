@@ -147,7 +147,7 @@ def test_the_newest_line_of_the_results_is_audited(s3, proxy, copy_here):
 def test_an_object_that_a_listing_leaves_out_is_not_called_missing(s3, proxy, copy_here):
     rows = pictures(s3, 3)
     copy_here(proxy, rows)
-    nothing = b"<ListBucketResult></ListBucketResult>"
+    nothing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
     proxy.change = lambda request, reply: (
         reply._replace(body=nothing) if request.kind == LIST and request.query["prefix"] != [DUMP] else reply
     )

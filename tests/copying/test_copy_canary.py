@@ -25,7 +25,7 @@ from tests.support.copying import (
     upload,
     write_manifest,
 )
-from tests.support.proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, answering, error
+from tests.support.proxy import BUCKET, COPY, GET, HEAD, LIST, PUT, TAGS, Reply, answering, error
 from tests.support.servers import S3
 
 
@@ -89,6 +89,80 @@ def test_a_store_without_conditional_copies_is_refused(s3, proxy, copy_here):
     run = copy_here(proxy, pictures(s3, 2))
     assert "answered NotImplemented to a copy with If-None-Match" in only_line(run)
     assert set(objects(s3, "patients/")) == {CANARY_KEY}
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+@pytest.mark.parametrize("answer", [error(501, "NotImplemented"), error(400, "InvalidArgument")])
+@pytest.mark.parametrize("header", ["x-amz-tagging-directive", "x-amz-object-annotation-directive"])
+def test_a_store_that_refuses_a_header_of_a_rows_copy_is_refused_before_any_copy(
+    s3, proxy, copy_here, header, answer, engine
+):
+    """Such as a store without object tags."""
+    proxy.rule = lambda request: answer if request.kind == COPY and header in request.headers else None
+    line = only_line(copy_here(proxy, pictures(s3, 2), "--engine", engine))
+    assert f"to a copy with {header}; use a store that supports it" in line
+    assert not proxy.copies
+    assert set(objects(s3, "patients/")) == {CANARY_KEY}
+
+
+def test_a_store_that_refuses_both_conditions_together_is_refused(s3, proxy, copy_here):
+    def refuse(request):
+        both = "if-none-match" in request.headers and "x-amz-copy-source-if-match" in request.headers
+        return error(501, "NotImplemented") if request.kind == COPY and both else None
+
+    proxy.rule = refuse
+    line = only_line(copy_here(proxy, pictures(s3, 2)))
+    assert "to a copy with If-None-Match and x-amz-copy-source-if-match" in line
+    assert not proxy.copies
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_the_canary_is_copied_with_the_headers_of_a_rows_copy(s3, proxy, copy_here, engine):
+    (row,) = pictures(s3, 1)
+    assert copy_here(proxy, [row], "--engine", engine).returncode == 0
+    *canaries, copy = [
+        {name: text for name, text in request.headers.items() if name.startswith(("x-amz-", "if-"))}
+        for request in proxy.seen
+        if request.kind == COPY
+    ]
+    its_own = {"x-amz-date", "x-amz-content-sha256", "x-amz-copy-source", "x-amz-copy-source-if-match"}
+    replaced = {"x-amz-metadata-directive": "REPLACE"}
+    assert len(canaries) == 3
+    for name, text in copy.items():
+        sent = [one.get(name) for one in canaries]
+        assert name in its_own or sent[-1] == replaced.get(name, text), name
+    assert [sorted(copy.keys() - one.keys()) for one in canaries] == [
+        ["x-amz-copy-source-if-match"], ["if-none-match"], []
+    ]  # fmt: skip
+
+
+def test_a_store_without_object_tags_is_used_if_it_takes_the_copies(s3, proxy, copy_here):
+    proxy.rule = lambda request: error(501, "NotImplemented") if request.kind == TAGS else None
+    assert copy_here(proxy, pictures(s3, 2)).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_a_store_whose_objects_have_no_etag_is_refused(s3, proxy, copy_here, arguments):
+    rows = pictures(s3, 2)
+    if arguments:
+        upload(s3, CANARY_KEY, canary.CANARY)
+    proxy.change = lambda request, reply: (
+        reply._replace(headers=[header for header in reply.headers if header[0].lower() != "etag"])
+        if request.kind in (HEAD, GET) else reply
+    )  # fmt: skip
+    assert "without the ETag of an object" in only_line(copy_here(proxy, rows, *arguments))
+    assert not proxy.copies
+
+
+def test_a_store_whose_copies_are_answered_without_etag_is_used(s3, proxy, copy_here):
+    """What is there then has the ETag, and proves the copy."""
+    proxy.change = lambda request, reply: (
+        reply._replace(body=b"<CopyObjectResult></CopyObjectResult>")
+        if request.kind == COPY and reply.status == 200 else reply
+    )  # fmt: skip
+    rows = pictures(s3, 2)
+    assert copy_here(proxy, rows).returncode == 0
+    assert {result["outcome"] for result in results(s3)} <= {"copied", "already_present"}
 
 
 def test_every_destination_bucket_is_tested(s3, proxy, copy_here):
@@ -175,15 +249,16 @@ NEEDED = {
     "CopyObject": lambda request: request.kind == COPY,
     "GetObject of the canary": lambda request: request.kind == GET and request.key == CANARY_KEY,
     "HeadObject of the canary": lambda request: request.kind == HEAD and request.key == CANARY_KEY,
-    "GetObject of a source": lambda request: request.kind == GET and request.key.startswith(DUMP),
-    "GetObjectTagging of a source": lambda request: request.kind == TAGS and request.key.startswith(DUMP),
     "ListBucket of the sources": lambda request: request.query.get("prefix") == [DUMP],
     "ListBucket of the destinations": lambda request: "patients/" in request.query.get("prefix", [""])[0],
 }
 
 
+PERMISSION = {PUT: "s3:PutObject", COPY: "s3:PutObject", GET: "s3:GetObject", HEAD: "s3:GetObject"}  # else to list
+
+
 @pytest.mark.parametrize("right", NEEDED)
-def test_a_missing_permission_is_reported_before_any_copy(s3, proxy, copy_here, right):
+def test_a_missing_permission_is_named_before_any_copy(s3, proxy, copy_here, right):
     rows = pictures(s3, 2)
     asked: list[Any] = []
 
@@ -195,18 +270,43 @@ def test_a_missing_permission_is_reported_before_any_copy(s3, proxy, copy_here, 
 
     proxy.rule = refuse
     line = only_line(copy_here(proxy, rows))
-    assert asked
     assert s3.bucket in line
     assert "AccessDenied" in line or "(403)" in line
+    assert PERMISSION.get(asked[0].kind, "s3:ListBucket") in line
     assert not proxy.copies
     assert right == "HeadBucket" or results(s3) == []
 
 
-def test_an_error_with_one_source_affects_its_row_alone(s3, proxy, copy_here):
-    """The first row's source, on which the permissions are tested, is archived."""
+HTML = [("Content-Type", "text/html")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(403, "AccessDenied"), error(403, "InvalidObjectState"), error(404, "NoSuchKey"), Reply(403, [], b""),
+        Reply(403, HTML, b"<html>blocked</html>"), Reply(200, HTML, b"<html>sign in</html>"),
+    ],
+)  # fmt: skip
+def test_an_error_with_the_first_source_is_its_rows_own(s3, proxy, copy_here, answer):
+    """The source that is read before the first copy is refused, archived or gone."""
     rows = pictures(s3, 3)
-    proxy.rule = answering(error(403, "InvalidObjectState"), GET, TAGS, key=rows[0].source_key)
+    proxy.rule = answering(answer, GET, TAGS, key=rows[0].source_key)
     assert copy_here(proxy, rows).returncode == 0
+
+
+@pytest.mark.parametrize("kind", [GET, TAGS])
+@pytest.mark.parametrize(
+    ("answer", "saying"),
+    [
+        (error(400, "ExpiredToken"), "have expired"), (error(403, "InvalidAccessKeyId"), "rejected these credentials"),
+        (error(403, "RequestTimeTooSkewed"), "clock"),
+    ],
+)  # fmt: skip
+def test_credentials_that_end_before_the_first_copy_stop_the_run(s3, proxy, copy_here, answer, saying, kind):
+    rows = pictures(s3, 2)
+    proxy.rule = lambda request: answer if request.kind == kind and request.key.startswith(DUMP) else None
+    assert saying in only_line(copy_here(proxy, rows))
+    assert not proxy.copies
 
 
 def test_transient_errors_before_the_first_copy_are_waited_out(s3, proxy, copy_here):

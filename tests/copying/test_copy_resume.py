@@ -46,11 +46,12 @@ def edit_results(s3: S3, change) -> None:
 
 
 def without_contents(page: bytes, keep) -> bytes:
-    """A page of a listing without the entries that `keep(number)` does not want."""
+    """A page of a listing without the entries that `keep(number)` does not want, nor any sign of them."""
     numbers = iter(range(10_000))
-    return re.sub(
+    shorter = re.sub(
         rb"<Contents>.*?</Contents>", lambda found: found[0] if keep(next(numbers)) else b"", page, flags=re.DOTALL
     )
+    return re.sub(rb"<KeyCount>\d+<", b"<KeyCount>%d<" % shorter.count(b"<Contents>"), shorter)
 
 
 # --- requests that are not needed ------------------------------------------------------------------------------------

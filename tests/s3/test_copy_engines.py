@@ -293,7 +293,7 @@ def test_a_store_with_a_certificate_of_its_own_is_used_if_the_certificate_is_nam
     settings.setenv("AWS_CA_BUNDLE", str(certificate))
     assert exchange(engine, parameters(s3, "1.jpg", "2.jpg")) == [COPIED] * 2
     settings.delenv("AWS_CA_BUNDLE")
-    with pytest.raises(UnusableInput, match="SSLError"):
+    with pytest.raises(UnusableInput, match="cannot be verified; set AWS_CA_BUNDLE"):
         find_endpoints({s3.bucket})
 
 
@@ -360,6 +360,8 @@ def test_credentials_are_renewed_while_requests_are_sent(s3, proxy, settings, tm
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 
+HTML, TO_HTTPS = ("Content-Type", "text/html"), ("Location", "https://127.0.0.1/")
+PAGE = b"<!DOCTYPE html><html><head><title>Blocked</title></head><body>Please sign in<br></body></html>"
 REPLIES: dict[str, tuple[Reply, Answer, Answer | None]] = {  # the Answer of both engines, or boto3's and the CRT's
     "500": (error(500, "InternalError"), Answer(500, "InternalError"), None),
     "502": (Reply(502, [], b"<html>Bad Gateway</html>"), Answer(502, "502"), Answer(500, "InternalError")),
@@ -381,6 +383,25 @@ REPLIES: dict[str, tuple[Reply, Answer, Answer | None]] = {  # the Answer of bot
     "403, archived": (error(403, "InvalidObjectState"), Answer(403, "InvalidObjectState"), None),
     "403, wrong clock": (error(403, "RequestTimeTooSkewed"), Answer(403, "RequestTimeTooSkewed"), None),
     "301": (error(301, "PermanentRedirect"), Answer(301, "PermanentRedirect"), None),
+    "301, no body": (Reply(301, [], b""), Answer(301, "301"), None),
+    "302, to https": (Reply(302, [TO_HTTPS, HTML], PAGE), Answer(302, "302"), None),
+    "307, to https": (Reply(307, [TO_HTTPS, HTML], PAGE), Answer(307, "307"), None),
+    "308, to https": (Reply(308, [TO_HTTPS, HTML], PAGE), Answer(308, "308"), None),
+    "307, a bucket that is new": (error(307, "TemporaryRedirect"), Answer(307, "TemporaryRedirect"), None),
+    "400, HTML": (Reply(400, [HTML], PAGE), Answer(400, "400"), None),
+    "401, HTML": (Reply(401, [HTML], PAGE), Answer(401, "401"), None),
+    "403, HTML": (Reply(403, [HTML], PAGE), Answer(403, "403"), None),
+    "403, XHTML": (Reply(403, [HTML], b"<html><body>blocked</body></html>"), Answer(403, "403"), None),
+    "403, no code": (Reply(403, [], b"<Error><Message>no</Message></Error>"), Answer(403, "403"), None),
+    "404, no body": (Reply(404, [], b""), Answer(404, "404"), None),
+    "407, HTML": (Reply(407, [HTML], PAGE), Answer(407, "407"), None),
+    "511, HTML": (Reply(511, [HTML], PAGE), Answer(511, "511"), None),
+    "200, HTML": (Reply(200, [HTML], PAGE), Answer(0, "UnreadableAnswer"), None),
+    "200, XHTML": (Reply(200, [HTML], b"<html><body>sign in</body></html>"), Answer(0, "UnreadableAnswer"), None),
+    "200, empty etag": (
+        Reply(200, [], b"<CopyObjectResult><ETag>&quot;&quot;</ETag></CopyObjectResult>"),
+        Answer(0, "UnreadableAnswer"), None,
+    ),
     "200, error": (error(200, "InternalError"), Answer(500, "InternalError"), None),
     "200, slow down": (error(200, "SlowDown"), Answer(500, "SlowDown"), Answer(503, "SlowDown")),
     "200, half XML": (

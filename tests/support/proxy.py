@@ -171,6 +171,7 @@ def shortened(name: str, chance: random.Random, reply: Reply) -> Reply:
     else:
         kept = entries[: chance.randrange(len(entries) + 1)]
     body = body[:start] + b"".join(kept) + body[end:]
+    body = re.sub(rb"<KeyCount>\d+<", b"<KeyCount>%d<" % len(kept), body)
     if name == ENDED_EARLY:
         body = re.sub(rb"<NextContinuationToken>.*?</NextContinuationToken>", b"", body)
         body = body.replace(b"<IsTruncated>true<", b"<IsTruncated>false<")

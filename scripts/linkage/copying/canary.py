@@ -4,23 +4,27 @@ import hashlib
 import random
 import re
 import time
+from contextlib import suppress
 from itertools import takewhile
 from queue import SimpleQueue
 from typing import Any
 
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from linkage.copying.manifest import ManifestRow
-from linkage.copying.rules import ARCHIVED, credentials_rejected, etag, head, is_transient, status
+from linkage.copying.rules import copy_parameters, etag, head, is_transient, status
 from linkage.copying.tables import Tables
 from linkage.errors import UnusableInput
 from linkage.s3.answers import Answer, Parameters, Send
-from linkage.s3.errors import s3_errors
+from linkage.s3.errors import about_the_caller, s3_errors
 
 CANARY = b"image-linkage tries on this object, before it copies, that nothing is ever overwritten. Leave it here.\n"
 CANARY_NAME = "image-linkage-canary"
-NO_ETAG = '"00000000000000000000000000000000"'
-PRECONDITION_FAILED = 412
+NO_ETAG = "0" * 32
+CONDITIONS = {"IfNoneMatch": "If-None-Match", "CopySourceIfMatch": "x-amz-copy-source-if-match"}
+OPTIONAL = {"TaggingDirective": "x-amz-tagging-directive", "AnnotationDirective": "x-amz-object-annotation-directive"}
+FORBIDDEN, PRECONDITION_FAILED = 403, 412
 PAUSES = (0.2, 0.5, 1, 2, 4, 8)  # seconds before each further attempt, if there was no proper answer
 OF_ONE_IMAGE = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|^[0-9][0-9./_-]*$")
 
@@ -62,17 +66,19 @@ def place_canaries(client: Any, tables: Tables, canaries: dict[str, str]) -> boo
 def check_store(send: Send, canaries: dict[str, str]) -> None:
     """Test each destination bucket on its canary.
 
-    The canary is copied only onto itself, under conditions that must each be
-    refused; it is never removed, and nothing else is left in a store that fails.
+    The canary is copied only onto itself, with the headers of a row's copy, and
+    under conditions that must be refused: each alone, and both together. It is
+    never removed, and nothing else is left in a store that fails.
 
-    Raises UnusableInput if a condition is not enforced.
+    Raises UnusableInput if a condition is not enforced, or a header is refused.
     """
     for bucket, key in canaries.items():
-        for name, condition in (("If-None-Match", "IfNoneMatch"), ("x-amz-copy-source-if-match", "CopySourceIfMatch")):
-            value = "*" if condition == "IfNoneMatch" else NO_ETAG
-            answer = try_copy(send, {**onto_itself(bucket, key), condition: value})
+        both = onto_itself(bucket, key)
+        for left_out in (*reversed(CONDITIONS), ""):
+            parameters = {name: value for name, value in both.items() if name != left_out}
+            answer = try_copy(send, parameters)
             if answer.status != PRECONDITION_FAILED:
-                raise UnusableInput(unenforced(bucket, name, answer))
+                raise UnusableInput(explain(send, parameters, answer))
 
 
 def write_canary(client: Any, bucket: str, key: str) -> None:
@@ -89,14 +95,12 @@ def write_canary(client: Any, bucket: str, key: str) -> None:
 
 
 def onto_itself(bucket: str, key: str) -> Parameters:
-    """A copy of the canary onto itself, which S3 allows if the metadata is replaced; it changes nothing."""
-    return {
-        "Bucket": bucket,
-        "Key": key,
-        "CopySource": {"Bucket": bucket, "Key": key},
-        "MetadataDirective": "REPLACE",
-        "ContentType": "text/plain",
-    }
+    """A row's copy, of the canary onto itself, both of whose conditions are unmet.
+
+    S3 allows this only if the metadata is replaced, which changes nothing.
+    """
+    row = ManifestRow("", bucket, key, NO_ETAG, len(CANARY), bucket, key)
+    return {**copy_parameters(row), "MetadataDirective": "REPLACE", "ContentType": "text/plain"}
 
 
 def try_copy(send: Send, parameters: Parameters) -> Answer:
@@ -111,19 +115,37 @@ def try_copy(send: Send, parameters: Parameters) -> Answer:
     return answer
 
 
-def unenforced(bucket: str, name: str, answer: Answer) -> str:
-    """The message about a store that did not refuse the copy because of its condition."""
+def explain(send: Send, parameters: Parameters, answer: Answer) -> str:
+    """The message about a store that did not refuse the canary's copy because of its conditions."""
+    bucket, key = parameters["Bucket"], parameters["Key"]
+    conditions = " and ".join(header for name, header in CONDITIONS.items() if name in parameters)
     if answer.status == 200:
         return (
-            f"the store of the bucket '{bucket}' ignores {name}, so copies could overwrite or mix up images; "
+            f"the store of the bucket '{bucket}' ignores {conditions}, so copies could overwrite or mix up images; "
             "use a store that enforces it (AWS S3 and SeaweedFS do)"
         )
-    if credentials_rejected(answer):
+    if about_the_caller(answer.code, answer.status):
+        return f"S3 rejected these credentials for a copy in the bucket '{bucket}' ({answer.code}); renew them"
+    if answer.status == FORBIDDEN:
         return (
-            f"S3 rejected these credentials for a copy in the bucket '{bucket}' ({answer.code}); "
-            "check their permissions"
+            f"S3 refuses a copy to '{key}' in the bucket '{bucket}' ({answer.code}); allow these credentials "
+            "s3:PutObject and s3:PutObjectTagging there"
         )
-    return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {name}; check that it supports it"
+    if is_transient(answer):
+        return f"the store of the bucket '{bucket}' answered {answer.code} to a copy with {conditions}; try again later"
+    return (
+        f"the store of the bucket '{bucket}' answered {answer.code} to a copy with "
+        f"{refused_header(send, parameters) or conditions}; use a store that supports it (AWS S3 and SeaweedFS do)"
+    )
+
+
+def refused_header(send: Send, parameters: Parameters) -> str:
+    """The header without which the store answers the canary's copy as it should; empty if there is none."""
+    for name, header in OPTIONAL.items():
+        without = {other: value for other, value in parameters.items() if other != name}
+        if len(without) < len(parameters) and try_copy(send, without).status == PRECONDITION_FAILED:
+            return header
+    return ""
 
 
 def etags_tell(client: Any, canaries: dict[str, str]) -> bool:
@@ -137,13 +159,13 @@ def etags_tell(client: Any, canaries: dict[str, str]) -> bool:
 
 
 def check_source(client: Any, row: ManifestRow) -> None:
-    """Raise UnusableInput if these credentials may not read a source and its tags; other errors are that row's own."""
+    """Raise UnusableInput if S3 rejects these credentials for a source or its tags; any other error is that row's."""
     for read in (client.get_object, client.get_object_tagging):
-        with s3_errors(row.source_bucket):
+        with s3_errors(row.source_bucket), suppress(ResponseParserError):
             try:
                 found = read(Bucket=row.source_bucket, Key=row.source_key)
             except ClientError as error:
-                if status(error) in (401, 403) and error.response["Error"].get("Code") != ARCHIVED:
+                if about_the_caller(error.response["Error"].get("Code", ""), status(error)):
                     raise
             else:
                 if "Body" in found:

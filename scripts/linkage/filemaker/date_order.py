@@ -19,7 +19,8 @@ WHITE_SPACE = " \t\n\v\f\r\xa0"
 
 YEAR_LAST = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
 YEAR_FIRST = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
-RECID = re.compile(r"([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
+# not 6.000, which may be a thousand with a dot
+RECID = re.compile(r"(?![0-9]{1,3}\.000$)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
 
 
 def configured_date_order() -> str:

@@ -8,10 +8,9 @@ file's name. See docs/specification.md, FileMaker export.
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from linkage.filemaker.columns import EXPORT_COLUMNS, SEED_NAMES, plain_name
+from linkage.filemaker.columns import EXPORT_COLUMNS, Columns, seed_name
 
 SEPARATORS = {"\r\n": "CRLF", "\r": "CR", "\n": "LF"}
 # Each separator where it is not part of another one.
@@ -41,11 +40,11 @@ class Layout(NamedTuple):
 
     form: Form
     separator: str
-    # the names in the header, plain (`plain_name`); None without a header
+    # the names in the header; None without one
     header: list[str] | None
 
 
-def find_layout(text: str, suffix: str, columns: Sequence[str] | None) -> Layout:
+def find_layout(text: str, suffix: str, columns: Columns | None) -> Layout:
     """The layout of `text`, judged by its content; the file name's `suffix` only breaks a tie.
 
     The form and the separator are those with which most records have the expected
@@ -67,7 +66,7 @@ def find_layout(text: str, suffix: str, columns: Sequence[str] | None) -> Layout
         return fits, good, structure.endswith(separator)
 
     separator = max(SEPARATORS, key=separator_key)
-    return Layout(form, separator, find_header(text, form, separator, columns))
+    return Layout(form, separator, find_header(text, form, separator))
 
 
 def outside_quotes(text: str, form: Form) -> str:
@@ -90,8 +89,12 @@ def agreement(structure: str, form: Form, separator: str, expected: int) -> tupl
     return fits, counts[fields] if fields > 1 else 0, total
 
 
-def find_header(text: str, form: Form, separator: str, columns: Sequence[str] | None) -> list[str] | None:
-    """The plain names in the first record; None if fewer than two, or fewer than half, are known names."""
+def find_header(text: str, form: Form, separator: str) -> list[str] | None:
+    """The names in the first record; None if it is not a header.
+
+    It is one if it has nothing but names of the seed's columns, at least two of them
+    and no more others, or four different ones. No record of data has these.
+    """
     first = text.partition(separator)[0]
     try:
         cells = (
@@ -99,12 +102,12 @@ def find_header(text: str, form: Form, separator: str, columns: Sequence[str] | 
         )
     except csv.Error:
         return None
-    names = [plain_name(cell) for cell in cells]
-    known = sum(name in SEED_NAMES or name in (columns or ()) for name in names if name)
-    return names if known >= 2 and 2 * known >= len(names) else None
+    known = [name for name in map(seed_name, cells) if name]
+    is_header = len(known) == len(cells) or (len(known) >= 2 and 2 * len(known) >= len(cells)) or len(set(known)) >= 4
+    return cells if known and is_header else None
 
 
-def record_at(text: str, position: int, suffix: str, columns: Sequence[str] | None) -> str:
+def record_at(text: str, position: int, suffix: str, columns: Columns | None) -> str:
     """What to call the record that has the character at `position`; the other arguments are `find_layout`'s."""
     layout = find_layout(text, suffix, columns)
     return record_name(outside_quotes(text[:position], layout.form).count(layout.separator), layout)

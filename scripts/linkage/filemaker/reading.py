@@ -1,23 +1,33 @@
 """A FileMaker export as text: its bytes, decoded."""
 
-from collections.abc import Sequence
+import re
 from pathlib import Path
 
 from linkage.errors import UnusableInput
+from linkage.filemaker.columns import Columns
 from linkage.filemaker.encodings import find_encoding
+from linkage.filemaker.formats import other_format
 from linkage.filemaker.layout import record_at
 
 
-def read_text(export: Path, chosen: str | None, columns: Sequence[str] | None) -> tuple[str, str]:
+def read_text(export: Path, chosen: str | None, columns: Columns | None) -> tuple[str, str]:
     """The export's text, without BOM, and a description of its encoding with the evidence for it.
+
+    The line end CR CR LF, which tools make that convert CRLF once more, becomes CRLF.
 
     `chosen` is the encoding named on the command line. `columns`, the names chosen
     there, help to number the record that an error is about.
 
-    Raises UnusableInput for a file that cannot be read or is empty, an unknown
-    encoding, bytes that the encoding does not have, and a NUL character.
+    Raises UnusableInput for a file that cannot be read, is empty or is no text, an
+    unknown encoding, bytes that the encoding does not have, and a NUL character.
     """
     data = read_bytes(export)
+    other = other_format(data)
+    if other:
+        raise UnusableInput(
+            f"{export} is {other}, not an export as text, whatever its name; "
+            "export the records in FileMaker again, as tab-separated text"
+        )
     encoding, description = find_encoding(data) if chosen is None else (chosen, f"{chosen} (named by --encoding)")
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
@@ -42,6 +52,8 @@ def read_text(export: Path, chosen: str | None, columns: Sequence[str] | None) -
         raise UnusableInput(
             f"{where} contains a NUL character, which never occurs in text; export again, or try --encoding utf-16-le"
         )
+    if "\r\r\n" in text:
+        return re.sub("\r+\n", "\r\n", text), f"{description}; each CR CR LF read as CRLF"
     return text, description
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from linkage.errors import UnusableInput
-from linkage.filemaker.columns import SEED, SEED_NAMES
+from linkage.filemaker.column_order import describe_order, fitting_order
+from linkage.filemaker.columns import DROPPED, SEED, Columns
 from linkage.filemaker.layout import Layout, record_name
 from linkage.seeds import SEED_COLUMNS
 
@@ -14,46 +15,70 @@ from linkage.seeds import SEED_COLUMNS
 VT, GS = "\x0b", "\x1d"
 
 
-def read_records(text: str, layout: Layout, columns: Sequence[str]) -> tuple[pd.DataFrame, str]:
-    """The export as the seed's columns, all text, and a description of the line breaks found inside values.
+def read_records(text: str, layout: Layout, columns: Columns) -> tuple[list[list[str]], str]:
+    """The values of each of the export's columns, and a description of the line breaks found inside values.
 
-    Columns that the seed does not have are dropped; those that the export does not
-    have are empty. A VT and a GS each become a line feed; any other character stays.
+    A VT, a GS, a CR and a CRLF each become a line feed; any other character stays.
 
     Raises UnusableInput if a record has the wrong number of fields, or there are no records.
     """
     delimiter, separator = layout.form.delimiter, layout.separator
+    text = without_trailer(text, layout.form.is_quoted)
     if layout.form.is_quoted:
         text, delimiter, separator = without_quotes(text, layout)
-    records = text.split(separator)
+    records = text.split(separator) if text else []
     del text
-    while records and not records[-1]:
-        records.pop()
     for index, record in enumerate(records):
         fields = record.count(delimiter) + 1
         if fields != len(columns):
-            own_columns = "" if layout.header else ", or list the export's columns in their order with --columns"
+            own_columns = "" if layout.header else own_columns_hint(records, delimiter, columns)
             raise UnusableInput(
                 f"{record_name(index, layout)} has {fields} {'field' if fields == 1 else 'fields'}, "
                 f"not {len(columns)}; export again{own_columns}"
             )
     if layout.header is not None:
-        del records[0]
+        del records[:1]
     if not records:
         raise UnusableInput("the export contains no records; export them again")
 
-    rows = len(records)
     joined = delimiter.join(records)
     del records
     breaks = (
-        f"{joined.count(VT):,} VT and {joined.count(GS):,} GS, replaced by line feeds; "
-        f"{joined.count(chr(13)):,} CR and {joined.count(chr(10)):,} LF, kept"
+        f"{joined.count(VT):,} VT and {joined.count(GS):,} GS, replaced by line feeds, as are "
+        f"{joined.count(chr(13)):,} CR; {joined.count(chr(10)):,} LF, kept"
     )
-    cells = joined.replace(VT, "\n").replace(GS, "\n").split(delimiter)
+    cells = joined.replace(VT, "\n").replace(GS, "\n").replace("\r\n", "\n").replace("\r", "\n").split(delimiter)
     del joined
-    found = {SEED_NAMES.get(name): cells[place :: len(columns)] for place, name in enumerate(columns)}
-    frame = pd.DataFrame({name: found.get(name) or [""] * rows for name in SEED_COLUMNS[SEED]}, dtype=object)
-    return frame, breaks
+    return [cells[place :: len(columns)] for place in range(len(columns))], breaks
+
+
+def own_columns_hint(records: Sequence[str], delimiter: str, columns: Columns) -> str:
+    """How to name the columns, and the order that fits if all records have the same number of additional ones."""
+    told = f", or list the export's columns in their order with --columns ({DROPPED} drops one)"
+    rows = [record.split(delimiter) for record in records]
+    more = len(rows[0]) - len(columns)
+    if more > 0 and len({len(row) for row in rows}) == 1:
+        order = fitting_order(list(zip(*rows, strict=True)), [*columns, *[None] * more])
+        if order:
+            told += f"; {describe_order(order)}"
+    return told
+
+
+def as_frame(fields: Sequence[list[str]], columns: Columns) -> pd.DataFrame:
+    """The seed: its columns, all text, those that the export does not have empty."""
+    found = dict(zip(columns, fields, strict=True))
+    rows = len(fields[0])
+    return pd.DataFrame({name: found.get(name) or [""] * rows for name in SEED_COLUMNS[SEED]}, dtype=object)
+
+
+def without_trailer(text: str, is_quoted: bool) -> str:
+    """The text without what tools leave behind the last record: line ends, blanks, and DOS's Ctrl-Z."""
+    whole = text.rstrip(" \r\n\x1a")
+    if not whole or (is_quoted and whole.endswith('"')):
+        return whole
+    # blanks in front of a line end are the last value's own
+    trailer = text[len(whole) :]
+    return whole + trailer[: len(trailer) - len(trailer.lstrip(" "))]
 
 
 def without_quotes(text: str, layout: Layout) -> tuple[str, str, str]:

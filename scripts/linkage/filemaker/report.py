@@ -1,9 +1,26 @@
 """What the converter reports about an export: counts and names of columns, never a value."""
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
+from linkage.filemaker.columns import Columns, printable
 from linkage.filemaker.date_order import ORDERS, WHITE_SPACE, supported_order, undecided_orders
+from linkage.filemaker.judgement import describe_judgement
 from linkage.filemaker.layout import SEPARATORS, Layout
+from linkage.filemaker.values import Judgement
+
+# What a column without values switches off.
+SWITCHED_OFF = {
+    "recid": "every record is skipped (invalid_recid)",
+    "id_Contact": "every record is skipped (missing_patient_id)",
+    "date": "every record is skipped (missing_date)",
+    "Type": "images have no category",
+    "id": "image ids are made from recid, Nexus's images are not recognised by FileMaker's id, and no record is "
+    "skipped as duplicate_filemaker_id",
+    "fileName": "file names cannot confirm that record numbers and objects belong together",
+    "NexusExportDate": "no record is skipped as not_exported, although FileMaker may not have exported it yet",
+}
 
 
 def describe_layout(layout: Layout) -> list[str]:
@@ -22,6 +39,24 @@ def describe_fill(frame: pd.DataFrame) -> list[str]:
         filled = sum(1 for value in frame[name].to_list() if value.strip(WHITE_SPACE))
         lines.append(f"  {name:<16}{filled:>11,}  {filled / len(frame):>6.1%}")
     return ["filled columns", *lines]
+
+
+def describe_columns(header: Sequence[str] | None, columns: Columns, judgements: Mapping[str, Judgement]) -> list[str]:
+    """How many values read as what they should be, and which of the header's names are dropped, as lines to print."""
+    lines = ["values that read"]
+    lines += [f"  {name:<16}{describe_judgement(name, column)}" for name, column in judgements.items() if column.filled]
+    dropped = [printable(name) or "(no name)" for name, taken in zip(header or (), columns, strict=False) if not taken]
+    return lines + [f"dropped columns   {', '.join(dropped)}"] * bool(dropped)
+
+
+def describe_empty(frame: pd.DataFrame, columns: Columns) -> list[str]:
+    """The seed's columns without any value, and what that switches off, as lines to print."""
+    lines = []
+    for name in frame.columns:
+        if not any(value.strip(WHITE_SPACE) for value in frame[name].to_list()):
+            why = "empty in every record" if name in columns else "not in the export"
+            lines.append(f"  {name:<16}{why}: {SWITCHED_OFF.get(name, 'nothing depends on it')}")
+    return ["empty columns", *lines] if lines else []
 
 
 def describe_dates(evidence: pd.DataFrame, configured: str) -> list[str]:

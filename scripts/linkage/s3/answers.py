@@ -10,17 +10,11 @@ from botocore.exceptions import (
     FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    TokenRetrievalError,
-    UnauthorizedSSOTokenError,
 )
 from botocore.parsers import ResponseParserError
 
-CREDENTIAL_ERRORS = (
-    NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError,
-    UnauthorizedSSOTokenError,
-)  # fmt: skip
+from linkage.s3.errors import PERMISSIONS, SDK_CREDENTIAL_ERRORS
+
 TRANSIENT_ERRORS = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError)
 CUSTOMER_KEYS = {"aws:kms", "aws:kms:dsse"}
 
@@ -50,9 +44,11 @@ def ask(question: Callable[[], Any]) -> Any:
     try:
         return question()
     except ClientError as error:
+        if error.operation_name not in PERMISSIONS:  # the SDK asked for credentials
+            return Answer(403, CredentialRetrievalError.__name__)
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return Answer(status, error.response.get("Error", {}).get("Code", "") or str(status))
-    except CREDENTIAL_ERRORS as error:
+    except SDK_CREDENTIAL_ERRORS as error:
         return Answer(403, type(error).__name__)
     except TRANSIENT_ERRORS as error:
         return Answer(0, type(error).__name__)

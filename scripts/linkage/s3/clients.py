@@ -10,6 +10,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.hooks import HierarchicalEmitter
 
+from linkage.s3.answer_checks import check_answer
 from linkage.s3.listing import take_objects
 
 
@@ -30,9 +31,11 @@ def aws_session() -> boto3.session.Session:
 def aws_core() -> botocore.session.Session:
     """botocore's session; the service descriptions, which take a third of a second to read, are read once.
 
-    `take_objects` is registered before botocore's own handlers, one of which parses every page in search of an error.
+    `check_answer` and then `take_objects` are called before botocore's own handlers, one of which parses every page in
+    search of an error.
     """
     events = HierarchicalEmitter()
+    events.register_first("before-parse.s3.*", check_answer)
     events.register_first("before-parse.s3.*", take_objects)
     core = botocore.session.Session(event_hooks=events)
     core.register_component("data_loader", service_descriptions())

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from botocore.exceptions import ClientError
+
 from linkage.s3.clients import s3_client
 from linkage.s3.errors import s3_errors
 
@@ -29,11 +31,21 @@ def find_endpoints(buckets: Iterable[str]) -> dict[str, Endpoint]:
         with s3_errors(bucket):
             client = s3_client(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 3})
             client.meta.events.register("before-send.s3.HeadBucket", lambda request, **_: requests.append(request))
-            client.head_bucket(Bucket=bucket)
+            reach(client, bucket)
         url = urlsplit(requests[-1].url)
         region = signing_region(requests[-1], client)
         endpoints[bucket] = Endpoint(url.scheme, url.netloc, url.path.rstrip("/"), region)
     return endpoints
+
+
+def reach(client: Any, bucket: str) -> None:
+    """Send a HeadBucket. If it is refused, raise what a listing is answered: the answer to a HEAD does not say why."""
+    try:
+        client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, *range(500, 600)):
+            client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+        raise
 
 
 def signing_region(request: Any, client: Any) -> str:
