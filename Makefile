@@ -1,14 +1,17 @@
-# Two commands do everything: `make demo` and `make test`.
+# `make demo` and `make test` try the project; `make decide`, `make copy` and `make publish` are a month's work.
 PYTHON ?= python3
+# Another folder of programs, `make BIN=/path/to/bin decide`, is used as it is.
 BIN := .venv/bin
 # One worker more than there are processors, because some tests wait.
 PYTEST := $(BIN)/python -m pytest --dist worksteal -n $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 # Compiled modules are kept, regardless of the environment: without them, dbt takes seconds longer to start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo check test fuzz faults lint bench lock clean
+# A month's work goes step by step, even with `make -j`.
+.NOTPARALLEL:
+.PHONY: setup decide copy publish demo check test fuzz faults lint bench lock clean
 
-setup: .venv/ready profiles.yml
+setup: $(if $(filter .venv/bin,$(BIN)),.venv/ready) profiles.yml
 	@mkdir -p -m 700 data target logs
 	@chmod 700 data target logs
 
@@ -21,6 +24,30 @@ setup: .venv/ready profiles.yml
 
 profiles.yml:
 	install -m 600 profiles.yml.example profiles.yml
+
+decide: setup  ## convert, list, export, build; then what copying would do
+	$(BIN)/python scripts/convert_fm_tab_to_csv.py
+	$(BIN)/python scripts/list_s3_objects.py
+	$(BIN)/python scripts/export_nexus_records.py
+	$(BIN)/python scripts/build_marts.py
+	-$(BIN)/python scripts/copy_objects.py --dry-run
+	@echo
+	@echo "Before 'make copy', check the summary, and what it counts: review_findings and changes_since_last_build, then"
+	@echo "skipped_images, unmatched_objects and unmatched_patients (docs/analyst.md shows how to ask, docs/reasons.md what"
+	@echo "to do). Enter records that must wait into held_images.csv in the data folder, and run 'make decide' again."
+
+copy: setup  ## copy and verify; then what publishing would do
+	$(BIN)/python scripts/copy_objects.py
+	-$(BIN)/python scripts/publish_to_nexus.py --dry-run
+	@echo
+	@echo "Before 'make publish', open some of the new copies in S3, and check that each shows what its record says. Enter"
+	@echo "records that must not be published into held_images.csv in the data folder: publishing reads it again."
+
+publish: setup  ## insert the images whose copy is verified into Nexus
+	$(BIN)/python scripts/publish_to_nexus.py
+	@echo
+	@echo "Now look at some patients in Nexus. After the next 'make decide', all of this is already_linked. README.md says how"
+	@echo "to undo it."
 
 demo: setup  ## the whole job on a synthetic clinic, twice
 	$(BIN)/python -m demo

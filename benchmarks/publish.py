@@ -10,6 +10,9 @@ import duckdb
 import psycopg
 
 from benchmarks.processes import Figures, spread, timed
+from benchmarks.stub_s3 import COPIES, FIRST_RECID, IMAGES_OF_PATIENT, SIZE, stub_server
+from benchmarks.stub_s3 import IMAGES_OF_BATCH as STUB_BATCH
+from linkage.files import csv_line
 from linkage.paths import PROJECT_ROOT
 from linkage.seeds import SEED_COLUMNS, literal
 from linkage.warehouse.mark import MARKED_MART, PROVED
@@ -28,11 +31,15 @@ def main(images: int = 200_000, patients: int = 20_000, runs: int = 3) -> None:
     quarter: list[Figures] = []
     new: list[Figures] = []
     again: list[Figures] = []
-    with tempfile.TemporaryDirectory() as name, postgres_server() as server:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        postgres_server() as server,
+        stub_server(images, milliseconds=0, copied=images) as store,
+    ):
         folder = Path(name)
         make_template(server, patients)
-        few = write_warehouse(folder / "few", images // 4, patients)
-        all_images = write_warehouse(folder / "all", images, patients)
+        few = store | write_warehouse(folder / "few", images // 4, patients)
+        all_images = store | write_warehouse(folder / "all", images, patients)
         for _ in range(runs):
             new_database(server)
             quarter.append(publish(server, few))
@@ -83,7 +90,10 @@ def write_warehouse(folder: Path, images: int, patients: int) -> dict[str, str]:
     folder.mkdir()
     path = folder / "warehouse.duckdb"
     batch = f"i // {IMAGES_OF_BATCH}"
-    key = "'patients/' || patient_id || '/images/' || batch_id || '/' || recid || '.jpg'"
+    key = (
+        f"'{COPIES}' || printf('%08x-0000-4000-8000-0123456789ab/images/', i // {IMAGES_OF_PATIENT})"
+        f" || printf('%08x-0000-3000-8000-0123456789ab/', i // {STUB_BATCH}) || ({FIRST_RECID} + i) || '.jpg'"
+    )
     with duckdb.connect(path) as connection:
         connection.execute("set enable_progress_bar = false")
         connection.execute(
@@ -91,10 +101,10 @@ def write_warehouse(folder: Path, images: int, patients: int) -> dict[str, str]:
             create table image as
             select
                 {uuid("'image' || i")} as id, batch_id, {key} as s3_key, recid || '.jpg' as original_filename,
-                cast(30000 + i % 977 as bigint) as file_size, type as category, {uuid("'filemaker' || i")}
+                cast({SIZE} as bigint) as file_size, type as category, {uuid("'filemaker' || i")}
                 as filemaker_id, type as filemaker_type, filemaker_date, cast(recid as bigint) as recid, patient_id,
                 'clinic' as source_bucket, 'filemaker-import/images-bulk-dump/' || recid || '.jpg' as source_key,
-                md5('object' || i) as source_etag
+                printf('%032x', i) as source_etag
             from (
                 select
                     i, i + 2 as recid, {uuid(f"'batch' || {batch}")} as batch_id,
@@ -147,6 +157,7 @@ def write_warehouse(folder: Path, images: int, patients: int) -> dict[str, str]:
             f"copy (select {selected} from copy_manifest)"
             f" to {literal(str(folder / 'copy_results.csv'))} (format csv, header true)"
         )
+    (folder / "held_images.csv").write_text(csv_line(SEED_COLUMNS["held_images"]), encoding="utf-8")
     return {"LINKAGE_WAREHOUSE": str(path), "LINKAGE_DATA": str(folder)}
 
 

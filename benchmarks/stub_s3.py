@@ -3,7 +3,7 @@
 It shows what a client costs and how well it copes with latency; how fast a real
 store copies is a different question.
 
-Usage: python -m benchmarks.stub_s3 PORT OBJECTS MILLISECONDS
+Usage: python -m benchmarks.stub_s3 PORT OBJECTS MILLISECONDS COPIED
 """
 
 import asyncio
@@ -68,9 +68,9 @@ class Store:
     `CopyObject refused`. Every bucket has the same sources and copies.
     """
 
-    def __init__(self, objects: int) -> None:
+    def __init__(self, objects: int, copied: int = 0) -> None:
         self.objects = objects
-        self.copied = bytearray(objects)
+        self.copied = bytearray(b"\1" * copied).ljust(objects, b"\0")
         self.put: dict[str, bytes] = {}
         self.counts: Counter[str] = Counter()
 
@@ -159,9 +159,11 @@ class Store:
         return xml(self.page(prefix, int(first[0])))
 
     def place_after(self, key: str) -> int:
-        """The place in the order of all keys that follows that of a source; else the first."""
-        number = self.number(key, DUMP)
-        return 0 if number is None else number + 1
+        """The place in the order of all keys that follows that of a source or a copy; else the first."""
+        number = self.number(key, "")
+        if number is None:
+            return 0
+        return number + 1 if key.startswith(DUMP) else self.objects + number + 1
 
     def page(self, prefix: str, first: int) -> str:
         """Return a page of a listing; `first` is a place in the order of all keys that can exist."""
@@ -314,9 +316,9 @@ def content_length(head: bytes) -> int:
     return int(header(head, head.lower(), b"content-length") or b"0") if head.startswith(b"PUT") else 0
 
 
-async def serve(port: int, objects: int, milliseconds: float) -> None:
+async def serve(port: int, objects: int, milliseconds: float, copied: int) -> None:
     """Serve on 127.0.0.1 until the process ends."""
-    store, answers = Store(objects), Answers(milliseconds / 1000)
+    store, answers = Store(objects, copied), Answers(milliseconds / 1000)
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(store, answers), "127.0.0.1", port, backlog=BACKLOG
     )
@@ -324,13 +326,13 @@ async def serve(port: int, objects: int, milliseconds: float) -> None:
 
 
 @contextmanager
-def stub_server(objects: int, milliseconds: float) -> Iterator[dict[str, str]]:
-    """Run the stub in its own process; yields the environment for its clients, as `s3_server` does.
+def stub_server(objects: int, milliseconds: float, copied: int = 0) -> Iterator[dict[str, str]]:
+    """Run the stub in its own process, with the first objects `copied`; yields the environment for its clients.
 
     Raises RuntimeError if it does not start.
     """
     [port] = free_ports(1)
-    arguments = [str(port), str(objects), str(milliseconds)]
+    arguments = [str(port), str(objects), str(milliseconds), str(copied)]
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.stub_s3", *arguments],
         cwd=PROJECT_ROOT,
@@ -367,4 +369,4 @@ def requests_so_far(environment: dict[str, str]) -> Counter[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])))

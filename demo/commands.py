@@ -29,6 +29,7 @@ MANIFEST = DEMO / "manifest.csv"
 BUCKET = "synthetic-clinic"
 DUMP_URL = f"s3://{BUCKET}/{DUMP}"
 NEXUS_SEEDS = ("nexus_patients", "nexus_image_batches", "nexus_images")
+SETTINGS_OF_A_CLINIC = ("DBT_", "FILEMAKER_", "LINKAGE_", "NEXUS_")
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 
 
@@ -82,9 +83,8 @@ def s3_storage() -> Iterator[dict[str, str]]:
             shutil.copy(folder / "weed.log", DEMO)
             raise DemoFailed("SeaweedFS does not start; its log is data/demo/weed.log") from None
         yield {
-            **{name: value for name, value in environment.items() if not name.startswith("DBT_")},
+            **{name: value for name, value in environment.items() if not name.startswith(SETTINGS_OF_A_CLINIC)},
             "LINKAGE_DATA": "data/demo",
-            "LINKAGE_WAREHOUSE": "data/demo/image_linkage.duckdb",
             "MANIFEST_PATH": "data/demo/manifest.csv",
             "DBT_TARGET_PATH": "data/demo/target",
             "DBT_LOG_PATH": "data/demo/logs",

@@ -130,7 +130,7 @@ def is_free(port: int) -> bool:
 
 
 def client_environment(endpoint: str, key: str, secret: str) -> dict[str, str]:
-    """Return the environment in which the AWS SDK uses this endpoint and these credentials only."""
+    """Return the environment in which the AWS SDK uses only this endpoint and these credentials, and no script .env."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -145,6 +145,7 @@ def client_environment(endpoint: str, key: str, secret: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHON_DOTENV_DISABLED": "1",  # no .env of the project
     }
 
 

@@ -1,6 +1,7 @@
 """Copy the manifest's objects to their patients' folders, verify each copy, and never overwrite anything."""
 
 import argparse
+import os
 import sys
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
@@ -8,14 +9,24 @@ from pathlib import Path
 
 from linkage.copying.audit import FINDINGS, audit_manifest, audit_results
 from linkage.copying.canary import canary_keys, check_source, check_store, etags_tell, place_canaries
-from linkage.copying.manifest import count_rows, find_buckets, read_manifest
-from linkage.copying.report import LABELS, STOPPED, Recorder, exit_code, report, report_json
+from linkage.copying.manifest import count_rows, find_buckets, input_paths, read_manifest
+from linkage.copying.report import (
+    LABELS,
+    STOPPED,
+    Recorder,
+    describe_run,
+    exit_code,
+    report,
+    report_json,
+    report_run,
+)
 from linkage.copying.results import ResultsFile, open_results, read_results
-from linkage.copying.resume import make_plan, planned_rows, take_results
+from linkage.copying.resume import make_plan, planned_rows, take_held, take_results
 from linkage.copying.rules import Store
 from linkage.copying.run import LOOKING, run_rows
 from linkage.copying.tables import Tables, private_tables
-from linkage.paths import data_folder
+from linkage.held import read_held_images
+from linkage.paths import data_folder, manifest_path
 from linkage.progress import progress
 from linkage.s3.answers import Send
 from linkage.s3.clients import retrying_client, single_try_client
@@ -48,11 +59,11 @@ def main() -> int:
 def copy(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     """Copy those of the first `rows` rows that have not been copied yet, and record every outcome."""
     endpoints, canaries = find_endpoints(find_buckets(tables)), canary_keys(tables)
-    with redirect_stdout(sys.stderr) if options.json else nullcontext():
-        path = seed_path("copy_results", options.results)
+    path = results_path(options)
     client, retrying = single_try_client(options.workers + LOOKING), retrying_client()
     with open_results(path) as results, open_engine(options.engine, client, endpoints, options.workers) as send:
         take_results(tables, results.read())
+        take_held(tables, read_held_images())
         plan = make_plan(tables, retrying, partial(place_canaries, retrying, tables, canaries), rows)
         if not plan.finished:
             check_source(retrying, next(planned_rows(tables, 1))[0])
@@ -65,9 +76,22 @@ def preview(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     find_endpoints(find_buckets(tables))
     retrying = retrying_client()
     take_results(tables, read_results(options.read_results))
+    take_held(tables, read_held_images())
     plan = make_plan(tables, retrying, partial(etags_tell, retrying, canary_keys(tables)), rows)
     store = Store(single_try_client(LOOKING), plan.etags_tell)
     return carry_out(options, tables, rows, store, believe_listings=plan.listings_complete)
+
+
+def results_path(options: argparse.Namespace) -> Path:
+    """The file to write results to; seeds that are missing beside it are made, as old as the manifest."""
+    missing = [path for path in input_paths() if not path.exists()]
+    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+        results = seed_path("copy_results", options.results)
+    written = options.manifest.stat()
+    for path in missing:
+        if path.exists():
+            os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
+    return results
 
 
 def carry_out(
@@ -81,19 +105,28 @@ def carry_out(
     believe_listings: bool = True,
 ) -> int:
     """Carry out the plan for the first `rows` rows, report the outcomes, and return the exit code."""
+    written = options.manifest.stat().st_mtime_ns
+    if newer := [path.name for path in input_paths() if path.exists() and path.stat().st_mtime_ns > written]:
+        print(
+            f"warning: {', '.join(newer)} changed after {options.manifest} was written; run `dbt build` again, unless "
+            "you mean to copy what the older build decided",
+            file=sys.stderr,
+        )
     planned = planned_rows(tables, rows)
     with progress(rows) as advance:
         recorder = Recorder(results, advance, log=options.json)
-        rejected = run_rows(
+        ended = run_rows(
             planned, store, recorder, send=send, workers=options.workers, believe_listings=believe_listings
         )
+    run = describe_run(recorder, results.path) if results else None
     if options.json:
-        report_json(recorder.tally, LABELS)
-    elif results:
-        report(recorder.tally, LABELS, where_more=f": see {results.path}")
+        report_json(recorder.tally, LABELS, run)
+    elif run:
+        report(recorder.tally, LABELS, where_more=f": see {run['results']}")
+        report_run(run)
     else:
         report(recorder.tally, {**LABELS, "copied": "Would copy"})
-    return exit_code(recorder.tally, rejected, rows)
+    return exit_code(recorder.tally, ended, rows)
 
 
 def verify(options: argparse.Namespace, tables: Tables) -> int:
@@ -106,7 +139,7 @@ def verify(options: argparse.Namespace, tables: Tables) -> int:
             report_json(found.tally, FINDINGS)
         else:
             report(found.tally, FINDINGS, title=f"{title}: ")
-        codes.append(exit_code(found.tally, found.rejected, found.rows))
+        codes.append(exit_code(found.tally, found.ended, found.rows))
         if codes[-1] == STOPPED:
             break
     return max(codes)
@@ -115,7 +148,13 @@ def verify(options: argparse.Namespace, tables: Tables) -> int:
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; argparse exits with code 2 if it cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("manifest", type=Path, help="manifest.csv, as `dbt build` writes it")
+    parser.add_argument(
+        "manifest",
+        nargs="?",
+        type=Path,
+        default=manifest_path(),
+        help="default: manifest.csv, as `dbt build` writes it",
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="report what a run would do now, and write nothing")
     mode.add_argument(

@@ -17,13 +17,19 @@ from botocore.exceptions import ClientError
 
 from copy_objects import main
 from linkage.copying.manifest import COLUMNS, ManifestRow
+from linkage.paths import PROJECT_ROOT
 from linkage.steps import run_script
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
 from sandbox.s3_server import client, s3_server
 from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
+from tests.support.warehouses import Copies
 
+# A person's own .env and shell name a clinic's places and accounts: no test, and no process of one, knows them.
+os.environ.update(NO_ENV_FILE := {"PYTHON_DOTENV_DISABLED": "1"})
+for line in (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8").splitlines():
+    os.environ.pop(line.partition("=")[0], None)
 # Fixtures that start a server, or dbt.
 SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 
@@ -59,6 +65,12 @@ def s3(s3_environment: dict[str, str], tmp_path: Path) -> Iterator[S3]:
         server.client.delete_bucket(Bucket=bucket)
 
 
+@pytest.fixture(scope="session")
+def copies(s3_environment: dict[str, str]) -> Copies:
+    """The store that publishing lists: the copies of `tests.support.warehouses`, shared by all tests."""
+    return Copies(client(s3_environment), s3_environment)
+
+
 @pytest.fixture
 def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Run a script's `main` in this process, to save start-up time, with only this environment."""
@@ -66,7 +78,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     def run(main: Callable[[], int | None], *arguments: object, environment: dict[str, str]) -> Any:
         for name in os.environ.keys() - environment.keys():
             monkeypatch.delenv(name)
-        for name, value in environment.items():
+        for name, value in (NO_ENV_FILE | environment).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, arguments)])
         capsys.readouterr()

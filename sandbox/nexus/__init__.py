@@ -1,4 +1,4 @@
-"""Two small Django projects that stand in for Nexus, `plan` and `generic`; each runs in a process of its own."""
+"""Small Django projects that stand in for Nexus, `plan`, `generic` and `bigint`; each runs in a process of its own."""
 
 import json
 import os
@@ -11,7 +11,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 def migrate(url: str, site: str) -> None:
-    """Run the migrations of `site` (`plan` or `generic`) in the database that `url` names.
+    """Run the migrations of `site` in the database that `url` names.
 
     Raises CalledProcessError if they fail; Django's message is on stderr.
     """

@@ -1,4 +1,4 @@
-"""The settings that both projects share."""
+"""The settings that all projects share."""
 
 import os
 from urllib.parse import unquote, urlsplit

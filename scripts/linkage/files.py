@@ -163,10 +163,10 @@ def csv_line(values: Iterable[object]) -> str:
     return csv_lines([values])
 
 
-def csv_lines(records: Iterable[Iterable[object]]) -> str:
-    """CSV records, each with its `\\n` (docs/specification.md, Flow)."""
+def csv_lines(records: Iterable[Iterable[object]], end: str = "\n") -> str:
+    """CSV records, each with its line end, `\\n` unless a file has another (docs/specification.md, Flow)."""
     lines: list[str] = []
     # "\r\n" as the line end, then cut: before Python 3.13 the csv module quotes a CR inside a value only then.
-    written = SimpleNamespace(write=lambda line: lines.append(line.removesuffix("\r\n") + "\n"))
+    written = SimpleNamespace(write=lambda line: lines.append(line.removesuffix("\r\n") + end))
     csv.writer(written, lineterminator="\r\n").writerows(records)
     return "".join(lines)

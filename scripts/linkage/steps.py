@@ -3,13 +3,16 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from dotenv import load_dotenv
+from dotenv.parser import parse_stream
 
 from linkage.errors import UnusableInput
 from linkage.paths import PROJECT_ROOT
 
 ENV_FILE = PROJECT_ROOT / ".env"
+ENCODING = "utf-8-sig"  # some editors write a BOM
 CLOSED = 141  # as a shell reports a program whose output nobody reads any more: 128 + SIGPIPE
 
 
@@ -41,10 +44,32 @@ def read_environment() -> None:
     """Add the variables of `.env` that the shell does not set; a variable that is empty counts as not set.
 
     `PYTHON_DOTENV_DISABLED=1` leaves the file out, as python-dotenv documents.
+
+    Raises UnusableInput if a line of `.env` cannot be read: a setting would be missing.
     """
     remove_empty()
-    load_dotenv(ENV_FILE, override=False)
+    if os.environ.get("PYTHON_DOTENV_DISABLED") != "1":
+        check_lines(ENV_FILE)
+        load_dotenv(ENV_FILE, override=False, encoding=ENCODING)
     remove_empty()
+
+
+def check_lines(path: Path) -> None:
+    """Raise UnusableInput for a line of the file `path`, if there is one, that python-dotenv would leave out."""
+    if not path.exists():
+        return
+    try:
+        with path.open(encoding=ENCODING) as file:
+            bindings = list(parse_stream(file))
+    except UnicodeDecodeError:
+        raise UnusableInput(f"{path.name} is not UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise UnusableInput(f"{path.name} cannot be read ({error.strerror}): check who may read it") from None
+    for binding in bindings:
+        if binding.error or (binding.key and binding.value is None):
+            # a statement begins where the one before it ended, which can be several empty lines above it
+            line = binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+            raise UnusableInput(f"line {line} of {path.name} cannot be read: write NAME=value, or # before a comment")
 
 
 def remove_empty() -> None:

@@ -30,6 +30,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from linkage.copying.manifest import COLUMNS, ManifestRow
+from linkage.seeds import make_missing_seeds
 from sandbox.s3_server import client, s3_server
 from tests.support.copier_process import run_copier
 from tests.support.copy_oracle import DONE, Case, Clinic, lost_lines, read_lines, versions, violations
@@ -261,10 +262,10 @@ def make_clinic(environment: dict[str, str], folder: Path, makers: list[Maker], 
     with ThreadPoolExecutor(8) as pool:
         seeds = [chance.getrandbits(64) for _ in makers]
         cases = list(pool.map(make, range(len(makers)), makers, seeds))
+    make_missing_seeds(folder / "data")
     manifest = folder / "manifest.csv"
     with manifest.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *(case.row for case in cases)])
-    (folder / "data").mkdir()
     clinic = Clinic(s3, buckets, DUMP, cases, manifest, environment | {"LINKAGE_DATA": str(folder / "data")})
     clinic.take_originals()
     return clinic

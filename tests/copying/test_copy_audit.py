@@ -15,6 +15,7 @@ from tests.support.copying import (
     DUMP,
     MIB,
     body,
+    hold,
     objects,
     only_line,
     picture,
@@ -98,7 +99,8 @@ def test_a_missing_or_different_copy_is_found_and_named(s3, proxy, copy_here, tm
     found = "verified 1   missing 2   different 2   undecided 0   failed 0"
     assert said(run) == (found, found if with_results else VERIFIED.format(0))
     for row, finding in zip(rows, FINDINGS.values(), strict=False):
-        assert f"  {row.image_id}  {finding}\n" in run.stdout
+        where = f"{s3.bucket}/{row.source_key} -> {s3.bucket}/{row.destination_key}"
+        assert f"  {row.image_id}  {finding}: {where}\n" in run.stdout
 
 
 def test_a_proved_copy_is_verified_even_if_its_original_is_gone(s3, proxy, copy_here, tmp_path):
@@ -144,6 +146,20 @@ def test_the_newest_line_of_the_results_is_audited(s3, proxy, copy_here):
     assert said(run) == (VERIFIED.format(1), VERIFIED.format(1))
 
 
+@pytest.mark.parametrize("column", [2, 3, 4, 5, 7])
+def test_a_line_of_the_results_that_lacks_a_value_does_not_end_the_audit_with_a_trace(s3, proxy, copy_here, column):
+    rows = pictures(s3, 2)
+    copy_here(proxy, rows)
+    header, first, second = results_file(s3).read_text().splitlines()
+    values = second.split(",")
+    values[column] = ""
+    results_file(s3).write_text("\n".join([header, first, ",".join(values), ""]))
+    removed(s3, rows[1])
+    removed(s3, rows[0])
+    run = copy_here(proxy, rows, "--verify")
+    assert run.returncode == 1 or run.stderr.startswith("error: '' is not a valid bucket name"), run
+
+
 def test_an_object_that_a_listing_leaves_out_is_not_called_missing(s3, proxy, copy_here):
     rows = pictures(s3, 3)
     copy_here(proxy, rows)
@@ -171,11 +187,34 @@ def test_rejected_credentials_are_not_a_finding(s3, proxy, copy_here):
     rows = pictures(s3, 2)
     copy_here(proxy, rows)
     results_file(s3).unlink()
-    proxy.rule = lambda request: (
-        error(403, "") if request.method == "HEAD" and request.key.startswith("patients/1") else None
-    )
+    proxy.rule = lambda request: error(403, "ExpiredToken") if request.key.startswith("patients/1") else None
     line = only_line(copy_here(proxy, rows, "--verify"))
-    assert "S3 rejected these credentials" in line
+    assert "have expired or are not valid (ExpiredToken)" in line
+
+
+def test_a_copy_that_s3_refuses_to_show_is_named_and_the_others_are_verified(s3, proxy, copy_here):
+    refused, *others = rows = pictures(s3, 30)
+    copy_here(proxy, rows)
+    results_file(s3).unlink()
+    proxy.rule = lambda request: error(403, "AccessDenied") if request.key == refused.destination_key else None
+    run = copy_here(proxy, rows, "--verify")
+    assert run.returncode == 1, run
+    assert said(run)[0] == "verified 29   missing 0   different 0   undecided 0   failed 1"
+    assert f"  {refused.image_id}  failed AccessDenied: {s3.bucket}/{refused.source_key} -> " in run.stdout
+    assert others
+
+
+def test_what_is_held_back_is_audited_like_everything_else(s3, proxy, copy_here):
+    """A held record's copy is still known to be verified, by the line that says that it is held back."""
+    held, *others = rows = pictures(s3, 3)
+    copy_here(proxy, rows)
+    hold(s3, held)
+    copy_here(proxy, rows)
+    assert copy_here(proxy, rows, "--verify").returncode == 0
+    removed(s3, held)
+    run = copy_here(proxy, others, "--verify")
+    assert run.returncode == 1
+    assert said(run) == (VERIFIED.format(2), "verified 2   missing 1   different 0   undecided 0   failed 0")
 
 
 def test_transient_errors_are_waited_out(s3, proxy, copy_here):

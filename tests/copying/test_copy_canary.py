@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -10,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from copy_objects import main
 from linkage.copying import canary
+from linkage.seeds import make_missing_seeds
 from sandbox.s3_server import client_environment
 from tests.support.copying import (
     CANARY_KEY,
@@ -144,6 +146,7 @@ def test_a_store_without_object_tags_is_used_if_it_takes_the_copies(s3, proxy, c
 @pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
 def test_a_store_whose_objects_have_no_etag_is_refused(s3, proxy, copy_here, arguments):
     rows = pictures(s3, 2)
+    make_missing_seeds(Path(s3.environment["LINKAGE_DATA"]))
     if arguments:
         upload(s3, CANARY_KEY, canary.CANARY)
     proxy.change = lambda request, reply: (

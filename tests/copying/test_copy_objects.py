@@ -1,6 +1,7 @@
 """Copying the manifest, on a real S3 server: verified, never overwriting anything, and safe to kill."""
 
 import csv
+import os
 import re
 import signal
 import stat
@@ -79,8 +80,8 @@ def test_every_row_is_copied_verified_and_recorded(s3, tmp_path, copy):
     originals = objects(s3, DUMP)
     run = copy(write_manifest(tmp_path, rows))
     assert run.returncode == 0, run.stderr
-    assert run.stdout == (
-        "copied 5   already present 0   conflicts 0   sources missing 0   sources changed 0   failed 0\n"
+    assert run.stdout.startswith(
+        "copied 5   already present 0   conflicts 0   sources missing 0   sources changed 0   held back 0   failed 0\n"
     )
     assert [body(s3, row.destination_key) for row in rows] == [body(s3, row.source_key) for row in rows]
     assert objects(s3, DUMP) == originals
@@ -98,6 +99,7 @@ def test_every_row_is_copied_verified_and_recorded(s3, tmp_path, copy):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", result["recorded_at"])
         assert uuid.UUID(result["run_id"]).version == 4
     assert stat.S_IMODE((tmp_path / "data" / "copy_results.csv").stat().st_mode) == 0o600
+    assert run.stderr == ""
     printed = run.stdout + run.stderr
     assert "http" not in printed
     assert s3.environment["AWS_ACCESS_KEY_ID"] not in printed
@@ -156,9 +158,15 @@ def test_an_existing_object_is_left_alone_and_a_source_that_differs_from_the_man
     assert run.returncode == 1
     assert by_image(s3) == {row.image_id: name.partition(",")[0] for name, row in rows.items()}
     assert without_canary(s3) == before
-    summary, *listed = run.stdout.splitlines()
-    assert summary == "copied 0   already present 1   conflicts 2   sources missing 1   sources changed 1   failed 0"
-    assert set(listed) == {f"  {rows[name].image_id}  {name.partition(',')[0]}" for name in list(rows)[1:]}
+    summary, *listed, _ = run.stdout.splitlines()
+    counts = (
+        "copied 0   already present 1   conflicts 2   sources missing 1   sources changed 1   held back 0   failed 0"
+    )
+    assert summary == counts
+    assert set(listed) == {
+        f"  {row.image_id}  {name.partition(',')[0]}: {s3.bucket}/{row.source_key} -> {s3.bucket}/{row.destination_key}"
+        for name, row in list(rows.items())[1:]
+    }
 
 
 def test_the_destination_is_checked_before_the_source(s3, tmp_path, copy):
@@ -359,7 +367,8 @@ def test_a_dry_run_reports_what_a_run_would_do_and_writes_nothing(s3, tmp_path, 
     assert dry.stdout.startswith("Would copy 3   already present 1   conflicts 2   ")
     assert objects(s3) == before
     assert list(tmp_path.iterdir()) == [manifest]
-    assert sorted(copy(manifest).stdout.splitlines()) == sorted(dry.stdout.replace("Would copy", "copied").splitlines())
+    *lines, _ = copy(manifest).stdout.splitlines()
+    assert sorted(lines) == sorted(dry.stdout.replace("Would copy", "copied").splitlines())
 
 
 # --- faults of S3 ----------------------------------------------------------------------------------------------------
@@ -404,9 +413,39 @@ def test_a_copy_whose_verification_was_interrupted_is_not_made_again(s3, tmp_pat
 def test_up_to_twenty_rows_that_are_not_done_are_named(s3, tmp_path, copy):
     rows = [row_of(s3, f"{DUMP}{recid}.jpg", f"patients/{recid}.jpg", "0" * 32, 9) for recid in range(25)]
     run = copy(write_manifest(tmp_path, rows))
-    _, *listed = run.stdout.splitlines()
-    assert len(set(listed[:-1]) & {f"  {row.image_id}  source_missing" for row in rows}) == 20
+    _, *listed, _ = run.stdout.splitlines()
+    assert (
+        len({line.partition(":")[0] for line in listed} & {f"  {row.image_id}  source_missing" for row in rows}) == 20
+    )
     assert listed[-1] == f"  and 5 more: see {tmp_path / 'data' / 'copy_results.csv'}"
+
+
+# --- inputs that are newer than the manifest -------------------------------------------------------------------------
+
+NEWER = ("filemaker_images_metadata", "held_images", "nexus_patients")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--log-format=json"]])
+def test_inputs_that_are_newer_than_the_manifest_are_named_and_the_run_goes_on(s3, tmp_path, copy, arguments):
+    data = tmp_path / "data"
+    make_missing_seeds(data)
+    manifest = write_manifest(tmp_path, pictures(s3, 2))
+    for seed in (*NEWER, "copy_results"):
+        os.utime(data / f"{seed}.csv", (later := manifest.stat().st_mtime + 60, later))
+    run = copy(manifest, *arguments)
+    assert run.returncode == 0
+    names = "filemaker_images_metadata.csv, nexus_patients.csv, held_images.csv"
+    assert run.stderr.startswith(f"warning: {names} changed after {manifest} was written; run `dbt build` again")
+    assert run.stderr.count("\n") == 1
+
+
+def test_seeds_that_copying_itself_makes_are_not_newer(s3, tmp_path, copy):
+    manifest = write_manifest(tmp_path, pictures(s3, 2))
+    for _ in range(2):
+        assert copy(manifest).stderr == ""
+    os.utime(manifest, (0, 0))
+    assert copy(manifest, "--verify").stderr == ""
+    assert "warning: filemaker_images_metadata.csv, s3_inventory.csv" in copy(manifest).stderr
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -446,6 +485,8 @@ BAD_MANIFESTS = {
         ",".join(COLUMNS).encode() + b"\r\nid,b,d/k,e,1,b,a\nid,b,d/k,e,1,b,c\r\n",
         "quotation marks or line ends are not",
     ),
+    "a NUL in a value": ([COLUMNS, GOOD, changed(destination_key="patients/2\0.jpg")], "line 3 has a NUL byte"),
+    "NULs at the end": (",".join(COLUMNS).encode() + b"\nid,b,d/k,e,1,b,a\n" + bytes(99), "line 3 has a NUL byte"),
     "bytes that are not UTF-8": (",".join(COLUMNS).encode() + b"\nid,b,k\xff,e,1,b,d\n", "line 2 is not UTF-8"),
     "UTF-16": (",".join(COLUMNS).encode("utf-16"), "line 1 is not UTF-8"),
     "no image id": ([COLUMNS, changed(image_id="")], "line 2: image_id is empty"),
@@ -542,7 +583,7 @@ def test_an_s3_that_cannot_be_used_gives_one_sentence_and_nothing_is_written(s3,
     assert list(tmp_path.iterdir()) == [manifest]
 
 
-@pytest.mark.parametrize("header", ["image_id,outcome\n", ",".join(SEED_COLUMNS["copy_results"]) + "\r\n"])
+@pytest.mark.parametrize("header", ["image_id,outcome\n", ";".join(SEED_COLUMNS["copy_results"]) + "\n"])
 def test_a_results_file_of_another_kind_is_refused_before_anything_is_copied(s3, tmp_path, header, copy):
     file = tmp_path / "results.csv"
     file.write_bytes(header.encode())

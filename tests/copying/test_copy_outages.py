@@ -7,15 +7,17 @@ engine (tests/s3/test_copy_engines.py).
 import random
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from linkage.copying import run as copy_run
-from linkage.copying.rules import credentials_rejected, is_transient
+from linkage.copying.rules import is_refusal, is_transient
 from linkage.copying.run import OPEN_ROWS, CopyRun, Pace, Task
 from linkage.s3.answers import Answer
+from linkage.s3.errors import about_the_caller
 from tests.support.copying import objects, only_line, pictures, results, upload
 from tests.support.proxy import (
     COPY,
@@ -103,22 +105,29 @@ def test_a_store_that_is_unreachable_for_a_while_is_waited_for(s3, proxy, copy_h
 
 
 @pytest.mark.parametrize(
-    ("answers", "transient", "refusal"),
+    ("answers", "verdict"),
     [
         ([Answer(0, "Timeout"), Answer(409, "X"), Answer(412, "X"), Answer(429, "X"), Answer(500, "X"),
           Answer(502, "X"), Answer(503, "X"), Answer(504, "X"), Answer(400, "SlowDown"), Answer(400, "RequestTimeout"),
-          Answer(400, "Throttling")], True, False),
-        ([Answer(401, "X"), Answer(403, "403"), Answer(403, "AccessDenied"), Answer(403, "RequestTimeTooSkewed"),
-          Answer(403, "NoCredentialsError"), Answer(400, "ExpiredToken"), Answer(400, "InvalidToken")], False, True),
+          Answer(400, "Throttling"), Answer(403, "403"), Answer(407, "407")], "transient"),
+        ([Answer(401, "X"), Answer(403, "RequestTimeTooSkewed"), Answer(403, "NoCredentialsError"),
+          Answer(400, "ExpiredToken"), Answer(400, "InvalidToken")], "about the caller"),
+        ([Answer(403, "AccessDenied"), Answer(403, "AllAccessDisabled")], "refused"),
         ([Answer(301, "X"), Answer(400, "EntityTooLarge"), Answer(400, "TypeError"), Answer(501, "NotImplemented"),
-          Answer(403, "InvalidObjectState")], False, False),
+          Answer(403, "InvalidObjectState"), Answer(400, "400")], "failed"),
     ],
-    ids=["transient", "about the caller", "about the row"],
+    ids=["transient", "about the caller", "about an object that others may read", "about the row"],
 )  # fmt: skip
-def test_transient_errors_rejected_credentials_and_lasting_errors_are_distinguished(answers, transient, refusal):
-    assert [
-        answer for answer in answers if is_transient(answer) != transient or credentials_rejected(answer) != refusal
-    ] == []
+def test_what_an_answer_means_for_its_row_and_for_the_run(answers, verdict):
+    def judge(answer: Answer) -> str:
+        """In the order in which a run asks."""
+        if about_the_caller(answer.code, answer.status):
+            return "about the caller"
+        if is_transient(answer):
+            return "transient"
+        return "refused" if is_refusal(answer) else "failed"
+
+    assert [answer for answer in answers if judge(answer) != verdict] == []
 
 
 def test_the_pace_is_halved_at_most_once_a_second_and_recovers_slowly():
@@ -213,11 +222,18 @@ def recorded(s3: S3) -> dict[str, tuple[str, str]]:
     return {line["source_key"]: (line["outcome"], line["error"]) for line in results(s3)}
 
 
-REFUSALS = [(403, "ExpiredToken"), (400, "ExpiredToken"), (403, "AccessDenied")]
+REFUSALS = [
+    (403, "ExpiredToken", "have expired or are not valid (ExpiredToken)"),
+    (400, "ExpiredToken", "have expired or are not valid (ExpiredToken)"),
+    (403, "RequestTimeTooSkewed", "this machine's clock is wrong"),
+    (403, "InvalidAccessKeyId", "S3 rejected these credentials"),
+]
 
 
-@pytest.mark.parametrize(("status", "code"), REFUSALS)
-def test_rejected_credentials_stop_the_run_at_once_and_the_next_run_continues(s3, proxy, copy_here, status, code):
+@pytest.mark.parametrize(("status", "code", "saying"), REFUSALS)
+def test_what_is_about_the_caller_stops_the_run_at_once_and_the_next_run_continues(
+    s3, proxy, copy_here, status, code, saying
+):
     rows = pictures(s3, 40)
     done: list[str] = []
 
@@ -230,7 +246,7 @@ def test_rejected_credentials_stop_the_run_at_once_and_the_next_run_continues(s3
     proxy.rule = refuse
     run = copy_here(proxy, rows, *BOTO3, 4)
     line = only_line(run)
-    assert f"S3 rejected these credentials ({code})" in line
+    assert saying in line
     assert "run the same command again to continue where this run ended" in line
     assert 11 <= len(done) <= 10 + 4
     assert recorded(s3) == {row.source_key: ("copied", "") for row in rows if row.destination_key in done[:10]}
@@ -239,17 +255,101 @@ def test_rejected_credentials_stop_the_run_at_once_and_the_next_run_continues(s3
     assert "copied 30   already present 10 " in copy_here(proxy, rows, *BOTO3, 4).stdout
 
 
-@pytest.mark.parametrize("kind", [HEAD, GET])
-def test_credentials_rejected_for_a_read_stop_the_run_too(s3, proxy, copy_here, kind):
+def test_credentials_rejected_for_a_read_stop_the_run_too(s3, proxy, copy_here):
+    """The answer to a HEAD has no body that says so; that to a GET has one."""
     row, *others = pictures(s3, 6)
     upload(s3, row.destination_key, b"picture 1")
-    of_kms = ("x-amz-server-side-encryption", "aws:kms")
-    proxy.change = lambda request, reply: (
-        reply._replace(headers=[*reply.headers, of_kms]) if request.kind == HEAD else reply
-    )
-    proxy.rule = answering(error(403, "ExpiredToken"), kind, key=row.destination_key)
-    assert "S3 rejected these credentials" in only_line(copy_here(proxy, [row, *others], *BOTO3, 1))
-    assert row.source_key not in (recorded(s3) if Path(s3.environment["LINKAGE_DATA"]).exists() else {})
+    proxy.rule = answering(error(403, "ExpiredToken"), HEAD, GET, key=row.destination_key)
+    assert "have expired or are not valid (ExpiredToken)" in only_line(copy_here(proxy, [row, *others], *BOTO3, 1))
+    assert row.source_key not in recorded(s3)
+
+
+DENIED = error(403, "AccessDenied")
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+@pytest.mark.parametrize("kinds", [(COPY,), (HEAD, GET)], ids=["copied", "checked"])
+def test_an_object_that_s3_refuses_fails_alone_even_if_it_is_the_first(s3, proxy, copy_here, engine, kinds):
+    rows = pictures(s3, 30)
+    first, unlinked, last = rows[0], rows[10], rows[-1]
+    unlinked = rows[10] = unlinked._replace(destination_key="unlinked/wound/11.jpg")
+    refused = [first, unlinked, last]
+    if HEAD in kinds:
+        for row in refused:
+            upload(s3, row.destination_key, b"something of another size")
+    proxy.rule = lambda request: DENIED if request.kind in kinds and about(refused, request) else None
+    run = copy_here(proxy, rows, f"--engine={engine}", "--workers=1")
+    assert run.returncode == 1, run
+    assert recorded(s3) == {
+        row.source_key: ("failed", "AccessDenied") if row in refused else ("copied", "") for row in rows
+    }
+    for row in (first, last):
+        places = f"{s3.bucket}/{row.source_key} -> {s3.bucket}/{row.destination_key}"
+        assert f"  {row.image_id}  failed AccessDenied: {places}\n" in run.stdout
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_a_run_in_which_twenty_rows_in_a_row_are_refused_and_none_went_well_ends(s3, proxy, copy_here, engine):
+    rows = pictures(s3, 60)
+    proxy.rule = lambda request: DENIED if request.kind == COPY and about(rows, request) else None
+    line = only_line(copy_here(proxy, rows, f"--engine={engine}", "--workers=2"))
+    assert "S3 refused 20 objects one after the other (AccessDenied)" in line
+    assert 20 <= len(proxy.copies) <= 22
+    assert recorded(s3) == {row.source_key: ("failed", "AccessDenied") for row in rows[: len(proxy.copies)]}
+
+
+@pytest.mark.parametrize("well", ["copied", "already present", "listed"])
+def test_a_run_in_which_one_row_went_well_ends_with_its_last_row(s3, proxy, copy_here, well):
+    """Whether it was copied, compared, or known from an earlier run."""
+    first, *others = rows = pictures(s3, 60)
+    if well == "listed":
+        assert copy_here(proxy, [first], *BOTO3, 1).returncode == 0
+    if well == "already present":
+        upload(s3, first.destination_key, b"picture 1")
+    proxy.rule = lambda request: DENIED if request.kind == COPY and about(others[:40], request) else None
+    run = copy_here(proxy, rows, *BOTO3, 1)
+    assert run.returncode == 1, run
+    assert Counter(recorded(s3).values())["failed", "AccessDenied"] == 40
+    assert {recorded(s3)[row.source_key] for row in others[40:]} == {("copied", "")}
+
+
+def test_refusals_with_another_outcome_in_between_are_not_in_a_row(s3, proxy, copy_here):
+    rows = pictures(s3, 45)
+    for row in rows[14::15]:
+        upload(s3, row.destination_key, b"somebody else's")
+    proxy.rule = lambda request: DENIED if request.kind == COPY and about(rows, request) else None
+    run = copy_here(proxy, rows, *BOTO3, 1)
+    assert run.returncode == 1, run
+    assert Counter(recorded(s3).values()) == {("failed", "AccessDenied"): 42, ("conflict", ""): 3}
+
+
+PAGE = Reply(403, [("Content-Type", "text/html")], b"<html><body>Blocked by the <b>gateway</body></html>")
+NOTHING = Reply(403, [], b"")
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+@pytest.mark.parametrize("document", [PAGE, NOTHING, error(403, "")], ids=["a page", "nothing", "no code"])
+def test_a_refusal_that_is_not_s3s_is_retried(s3, proxy, copy_here, monkeypatch, engine, document):
+    monkeypatch.setattr(copy_run, "PAUSES", (0.05, 0.05))
+    waited, checked, never, *others = rows = pictures(s3, 30)
+    upload(s3, checked.destination_key, b"picture 2")
+    seen: Counter[str] = Counter()
+
+    def refuse(request: Request) -> Reply | None:
+        if about([never], request):
+            return document
+        seen[request.key] += about([waited, checked], request)
+        return document if 0 < seen[request.key] <= 2 else None
+
+    proxy.rule = refuse
+    run = copy_here(proxy, rows, f"--engine={engine}", "--workers=2")
+    assert run.returncode == 1, run
+    assert recorded(s3) == {
+        never.source_key: ("failed", "403"),
+        checked.source_key: ("already_present", ""),
+        **{row.source_key: ("copied", "") for row in (waited, *others)},
+    }
+    assert proxy.copies.count(never.destination_key) == 3
 
 
 def test_an_archived_source_fails_its_own_row_only(s3, proxy, copy_here):

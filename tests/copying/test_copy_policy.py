@@ -3,12 +3,13 @@
 import json
 import re
 from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
 import pytest
 
 from copy_objects import main
 from linkage.paths import PROJECT_ROOT
-from tests.support.copying import hindered, pictures, write_manifest
+from tests.support.copying import body, hindered, pictures, upload, write_manifest
 from tests.support.proxy import BUCKET, COPY, LIST, PUT, TAGS, Request, answering_proxy
 
 PAGE = PROJECT_ROOT / "docs" / "copying.md"
@@ -36,13 +37,17 @@ def demands(request: Request) -> set[tuple[str, str]]:
     if request.kind in (BUCKET, LIST):
         return {("s3:ListBucket", request.bucket)}
     resource = f"{request.bucket}/{request.key}"
-    if request.kind in (COPY, PUT):
-        return {("s3:PutObject", resource), ("s3:PutObjectTagging", resource)}
-    return {("s3:GetObjectTagging" if request.kind == TAGS else "s3:GetObject", resource)}
+    if request.kind == COPY:
+        source = unquote(request.headers["x-amz-copy-source"])
+        reading = {("s3:GetObject", source), ("s3:GetObjectTagging", source)}
+        return {("s3:PutObject", resource), ("s3:PutObjectTagging", resource), *reading}
+    return {({PUT: "s3:PutObject", TAGS: "s3:GetObjectTagging"}.get(request.kind, "s3:GetObject"), resource)}
 
 
 def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, tmp_path, run_here):
-    manifest = write_manifest(tmp_path, [*pictures(s3, 3), *hindered(s3).values()])
+    unlinked = [row._replace(destination_key=f"unlinked/wound/{name}.jpg") for name, row in hindered(s3).items()]
+    upload(s3, unlinked[0].destination_key, body(s3, unlinked[0].source_key))
+    manifest = write_manifest(tmp_path, [*pictures(s3, 3), *hindered(s3).values(), *unlinked])
     with answering_proxy(s3.environment) as proxy:
         environment = s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
         for arguments in (["--dry-run"], [], [], ["--verify"]):

@@ -16,6 +16,7 @@ from tests.support.copying import (
     DUMP,
     MIB,
     body,
+    hold,
     objects,
     only_line,
     picture,
@@ -346,6 +347,53 @@ def test_where_etags_are_not_md5s_results_are_believed_only_if_nothing_was_writt
             {row.destination_key for row in rows}} == {rewritten.destination_key}  # fmt: skip
     assert set(outcomes(s3).values()) == {"already_present"}
     assert kept.destination_key in outcomes(s3)
+
+
+def carried_on(lines: list[dict[str, str]], time: str) -> list[dict[str, str]]:
+    """The lines of a run that began when its clock was behind the file's last time."""
+    return [line | {"recorded_at": time} for line in lines]
+
+
+FUTURE, PAST = "2999-01-02T03:04:05.000006Z", "2020-01-02T03:04:05.000006Z"
+WRONG_CLOCKS: dict[str, Any] = {
+    "a time in the future": lambda lines: carried_on(lines, FUTURE),
+    "the last of its lines in the future": lambda lines: [*lines[:-1], *carried_on(lines[-1:], FUTURE)],
+    "a time that a later run carries on": lambda lines: [
+        *lines, *(line | {"run_id": "later", "destination_key": "x"} for line in lines[-1:])
+    ],
+    "a time carried on from an earlier run": lambda lines: [
+        lines[0] | {"run_id": "earlier", "destination_key": "x"}, *carried_on(lines, lines[0]["recorded_at"])
+    ],
+    "a time after which the next run goes back": lambda lines: [
+        *lines, lines[-1] | {"run_id": "later", "destination_key": "x", "recorded_at": PAST}
+    ],
+    "no time": lambda lines: carried_on(lines, ""),
+    "no run": lambda lines: [line | {"run_id": ""} for line in carried_on(lines, FUTURE)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_CLOCKS)
+def test_where_etags_are_not_md5s_the_time_of_a_wrong_clock_proves_nothing(s3, proxy, copy_here, name):
+    """It may be later than the moment at which the copy was verified, and somebody may have written in between."""
+    hide_md5s(proxy)
+    rows = [row._replace(source_etag=opaque(row.source_etag)) for row in pictures(s3, 2)]
+    copy_here(proxy, rows)
+    edit_results(s3, WRONG_CLOCKS[name])
+    proxy.seen.clear()
+    copy_here(proxy, rows)
+    assert {row.destination_key for row in rows} <= {request.key for request in proxy.seen if request.kind == GET}
+
+
+def test_a_line_about_a_held_record_proves_a_copy_as_the_line_before_did(s3, proxy, copy_here):
+    hide_md5s(proxy)
+    rows = [row._replace(source_etag=opaque(row.source_etag)) for row in pictures(s3, 2)]
+    copy_here(proxy, rows)
+    hold(s3, rows[0])
+    copy_here(proxy, rows)
+    hold(s3)
+    proxy.seen.clear()
+    assert copy_here(proxy, rows).stdout.startswith("copied 0   already present 2 ")
+    assert not proxy.counted("patients/1")
 
 
 # --- copies whose answer is no proof ---------------------------------------------------------------------------------

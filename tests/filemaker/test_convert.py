@@ -1,5 +1,6 @@
 """`scripts/convert_fm_tab_to_csv.py`: every form of FileMaker's exports, and bad input."""
 
+import os
 import re
 import subprocess
 import sys
@@ -541,7 +542,7 @@ def test_the_script_writes_the_seed_to_the_data_folder(folder):
         capture_output=True,
         text=True,
         check=True,
-        env={"LINKAGE_DATA": str(folder.data)},
+        env=os.environ | {"LINKAGE_DATA": str(folder.data)},
         cwd=Path("/"),
     )
     assert read_seed(folder.data / "filemaker_images_metadata.csv") == [as_seed(row) for row in ROWS]

@@ -21,6 +21,7 @@ import export_nexus_records
 from export_nexus_records import SEEDS, main
 from linkage import paths
 from linkage.nexus import export as nexus_export
+from linkage.nexus import mapping
 from linkage.nexus.mapping import FOLDER, expression
 from linkage.paths import PROJECT_ROOT
 from linkage.seeds import SEED_COLUMNS
@@ -96,6 +97,19 @@ def exported(run, data):
 def everything(data):
     """All files of the folder, with what shows whether one of them was replaced."""
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in data.iterdir()}
+
+
+def changed(**parts):
+    """The mapping `plan` with these parts, or keys of parts, instead of its own."""
+    own = yaml.safe_load((FOLDER / "plan.yml").read_text(encoding="utf-8"))
+    for name, part in parts.items():
+        own[name] = own[name] | part if isinstance(part, dict) and name in own else part
+    return json.dumps(own)  # JSON is YAML
+
+
+def changed_read(part, **texts):
+    """How the mapping `plan` reads this part, with these texts instead of its own."""
+    return yaml.safe_load((FOLDER / "plan.yml").read_text(encoding="utf-8"))[part]["read"] | texts
 
 
 def assert_refused(run, *, saying):
@@ -182,7 +196,8 @@ def test_patients_without_notes_have_no_filemaker_id(nexus_database, export, dat
     url = nexus_database("plan")
     execute(url, "alter table patients_patient alter notes drop not null")
     add_patients(url, "plan", [None])
-    assert exported(export(url), data) == [[[number(1).lower(), ""]], [], []]
+    add_patients(url, "plan", [f"FileMaker ID: {A}"], first=2)
+    assert exported(export(url), data) == [[[number(1).lower(), ""], [number(2).lower(), A]], [], []]
 
 
 def test_notes_may_be_a_json_column_themselves(nexus_database, export, data):
@@ -234,12 +249,126 @@ def test_the_filemaker_id_is_found_in_a_json_column_of_the_mapping_or_the_option
     ]
 
 
+# the notes, whether something in them should be a FileMaker id and is not a UUID
+UNREADABLE = [
+    *((notes, False) for notes in ("", "Left ear", "FileMaker ID:", "FileMaker ID: \nLeft ear")),
+    (f"NotFileMaker ID: {A[:-1]}", False),
+    *((f"FileMaker ID: {value}", True) for value in (f"{{{A}}}", A[:-1], A + "0", A.replace("-", ""), f'"{A}"')),
+    *((f"FileMaker ID: {value}", True) for value in ("1234", "?")),
+    (f"Left ear.\r\nfilemaker id :\u00a0{A[:-1]}\nRight ear", True),
+    (f"FileMaker ID:\n{A}", False),
+    (f"FileMaker ID: {A.upper()}.", False),
+    (f"FileMaker ID: {A}, FileMaker ID: {B[:-1]}", True),
+    (json.dumps({"note": "FileMaker ID: "}), False),
+    (json.dumps({"note": f"Ear.\nFileMaker ID: {A[:-1]}\nFoot"}), True),
+    *((json.dumps({"filemaker_id": value}), False) for value in (A, f" {A} ", "", " ", None)),
+    *((json.dumps({"filemaker_id": value}), True) for value in (f"{{{A}}}", A[:-1], 1234, [A], "null", True)),
+    (f'{{\n  "filemaker_id"  :  "{A}"\n}}', False),
+    (json.dumps(json.dumps({"filemaker_id": A})), True),
+    (json.dumps({"filemaker_ids": 1234, "id": "x"}), False),
+]  # fmt: skip
+
+
+def test_patients_whose_filemaker_id_does_not_read_are_counted_and_some_are_named(nexus_database, export, data):
+    url = nexus_database("plan")
+    add_patients(url, "plan", [f"FileMaker ID: {A}"], first=900)
+    said = {}
+    for notes, _ in UNREADABLE:
+        add_patients(url, "plan", [notes])
+        run = export(url)
+        exported(run, data)
+        said[notes] = re.findall(
+            r" 1 patients have a FileMaker id that does not read, .* patient (\S+)$", run.stdout, re.M
+        )
+        execute(url, "delete from patients_patient where id = %s", number(1))
+    assert said == {notes: [number(1).lower()] * is_unreadable for notes, is_unreadable in UNREADABLE}
+
+    add_patients(url, "plan", [f"FileMaker ID: {A[:-1]}"] * 12)
+    run = export(url)
+    assert "\n        12 patients have a FileMaker id that does not read" in run.stdout
+    assert len(re.findall("-4000-", run.stdout)) == 3
+
+
+def test_a_patients_id_that_is_neither_a_number_nor_a_uuid_is_not_printed(nexus_database, export, data):
+    url = nexus_database("generic")
+    execute(url, "alter table patients alter id type text")
+    add_patients(url, "generic", [f"FileMaker ID: {A} FileMaker ID: {B}", f"FileMaker ID: {A}", "FileMaker ID: ?"])
+    for place, name in ((1, "Marked, Anna"), (3, "Marked, Berta")):
+        execute(url, "update patients set id = %s where id = %s", name, number(place))
+    run = export(url, "--mapping", "generic")
+    exported(run, data)
+    assert "patient (hidden): 2 different" in run.stdout and "for example patient (hidden)\n" in run.stdout
+    assert "arked" not in run.stdout
+
+
+# the column, the notes beside it, what is found, whether the column is unreadable
+GIVEN = [
+    (A, "", A, False),
+    (f"\t {A.upper()}\u00a0\r\n", "", A, False),
+    (A, f"FileMaker ID: {A.upper()}", A, False),
+    (A, json.dumps({"mother": {"filemaker_id": A}}), A, False),
+    (None, f"FileMaker ID: {A}", A, False),
+    ("  ", f"FileMaker ID: {A}", A, False),
+    (B, f"FileMaker ID: {A}", TWO, False),
+    (B, json.dumps({"filemaker_id": A}), TWO, False),
+    (f"{{{A}}}", "", NONE, True),
+    (A.replace("-", ""), "", NONE, True),
+    (f"{{{B}}}", f"FileMaker ID: {A}", A, True),
+    ("", "", NONE, False),
+]  # fmt: skip
+SOURCES = {
+    "a plain column": ("legacy", "text", "legacy", lambda value: value),
+    "a nested key": (
+        "legacy", "jsonb", "legacy::jsonb -> 'a{b}:c' ->> 'id'",
+        lambda value: json.dumps({"a{b}:c": {"id": value}}),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_filemaker_id_is_found_with_the_mappings_own_sql(nexus_database, export, data, tmp_path, source):
+    url = nexus_database("plan")
+    column, column_type, text, stored = SOURCES[source]
+    execute(url, f"alter table patients_patient add {column} {column_type}")
+    add_patients(url, "plan", [notes for _, notes, *_ in GIVEN])
+    for place, (value, *_) in enumerate(GIVEN, 1):
+        execute(url, f"update patients_patient set {column} = %s where id = %s", stored(value), number(place))
+    own = tmp_path / "own.yml"
+    own.write_text(changed(patients={"filemaker_id": text}))
+    run = export(url, "--mapping", own)
+    expected = [NONE if answer == TWO else answer for *_, answer, _ in GIVEN]
+    assert [filemaker_id for _, filemaker_id in exported(run, data)[0]] == expected
+    assert re.findall("^patient .*$", run.stdout, re.MULTILINE) == [
+        f"patient {number(place).lower()}: {TWO}; no FileMaker id is written" for place in (7, 8)
+    ]
+    assert (
+        f"\n{len(GIVEN):>10} patients, 7 of them with a FileMaker id\n{3:>10} patients have a FileMaker id that"
+        in run.stdout
+    )
+
+
+def test_a_uuid_column_can_hold_the_filemaker_id_and_need_not_be_beside_notes(nexus_database, export, data, tmp_path):
+    url = nexus_database("plan")
+    add_patients(url, "plan", ["", ""])
+    execute(url, "alter table patients_patient add legacy uuid")
+    execute(url, "update patients_patient set legacy = %s where id = %s", A, number(2))
+    execute(url, "alter table patients_patient drop notes")
+    own = tmp_path / "own.yml"
+    mapping = json.loads(changed(patients={"filemaker_id": "legacy"}))
+    del mapping["patients"]["notes"]
+    own.write_text(json.dumps(mapping))
+    assert exported(export(url, "--mapping", own), data)[0] == [[number(1).lower(), ""], [number(2).lower(), A]]
+    del mapping["patients"]["filemaker_id"]
+    own.write_text(json.dumps(mapping))
+    assert_refused(export(url, "--mapping", own), saying="does not say where FileMaker's id of a patient is")
+
+
 # Batches and images
 
 
 def test_batches_and_images_of_the_plan_are_written_unchanged(nexus_database, export, data):
     url = nexus_database("plan")
-    add_patients(url, "plan", ["", ""])
+    add_patients(url, "plan", [f"FileMaker ID: {A}", ""])
     names = ['5 Nov "2016", left', "two\nlines\r\n", "\r", " NULL ", "ümläut 日本"]
     for place, name in enumerate(names, 11):
         add_batch(url, "plan", place, 1, name)
@@ -288,7 +417,7 @@ IMPOSSIBLE = ["31 Feb 2016", "0 Nov 2016", "99 Nov 2016", "5 Anf 2016", "29 Feb 
 
 def test_captured_date_and_source_of_a_generic_batch_are_read_from_its_name(nexus_database, export, data):
     url = nexus_database("generic")
-    add_patients(url, "generic", [""])
+    add_patients(url, "generic", [f"FileMaker ID: {A}"])
     for place, (name, *_) in enumerate(BATCH_NAMES, 10):
         add_batch(url, "generic", place, 1, name)
     _, batches, _ = exported(export(url, "--mapping", "generic"), data)
@@ -298,10 +427,12 @@ def test_captured_date_and_source_of_a_generic_batch_are_read_from_its_name(nexu
 
 def test_an_impossible_date_does_not_become_another_date(nexus_database, export, data):
     url = nexus_database("generic")
-    add_patients(url, "generic", [""])
+    add_patients(url, "generic", [f"FileMaker ID: {A}"])
     for place, name in enumerate(IMPOSSIBLE, 10):
         add_batch(url, "generic", place, 1, name)
-    _, batches, _ = exported(export(url, "--mapping", "generic"), data)
+    run = export(url, "--mapping", "generic")
+    _, batches, _ = exported(run, data)
+    assert f"{len(IMPOSSIBLE):>10,} image batches have a captured date that does not read" in run.stdout
     assert len(batches) == len(IMPOSSIBLE)
     for row in batches:
         with pytest.raises(ValueError):
@@ -310,7 +441,7 @@ def test_an_impossible_date_does_not_become_another_date(nexus_database, export,
 
 def test_a_generic_batch_that_does_not_belong_to_a_patient_has_no_patient_id(nexus_database, export, data):
     url = nexus_database("generic")
-    add_patients(url, "generic", [""])
+    add_patients(url, "generic", [f"FileMaker ID: {A}"])
     add_batch(url, "generic", 11, 1)
     add_batch(url, "generic", 12, 1, model="user")
     add_image(url, "generic", 21, 11, 6066, "a/1.jpg")
@@ -351,9 +482,17 @@ def test_values_do_not_depend_on_the_settings_of_the_role(nexus_database, export
 # Three files from one snapshot
 
 
-def test_an_empty_database_gives_three_headers(nexus_database, export, data):
-    assert exported(export(nexus_database("plan")), data) == [[], [], []]
-    assert {path.name for path in data.iterdir()} == {f"{seed}.csv" for seed in SEED_COLUMNS}
+def test_a_database_without_a_filemaker_id_is_refused_and_the_older_files_stay(nexus_database, export, data):
+    url = nexus_database("plan")
+    assert_refused(export(url), saying="patients_patient has no patients")
+    fill(url, "plan")
+    exported(export(url), data)
+    before = everything(data)
+    add_patients(url, "plan", [f"FileMaker ID: {A}; FileMaker ID: {B}", f"FileMaker ID: {{{A}}}", ""], first=3)
+    execute(url, "update patients_patient set notes = '' where id = %s", number(1))
+    said = "none of the 5 patients in patients_patient has a FileMaker id that can be used"
+    assert_refused(export(url), saying=f"{said} (1 have one that is not a UUID, 1 one that is not clear)")
+    assert everything(data) == before
 
 
 def test_the_files_are_private_and_replace_the_older_ones(nexus_database, export, data):
@@ -367,15 +506,18 @@ def test_the_files_are_private_and_replace_the_older_ones(nexus_database, export
     assert [len(rows) for rows in exported(run, data)] == [2, 1, 1]
     assert {stat.S_IMODE((data / f"{seed}.csv").stat().st_mode) for seed in SEEDS} == {0o600}
     assert run.stdout.splitlines() == [
-        f"{count:>10,} rows -> {data / seed}.csv" for count, seed in zip((2, 1, 1), SEEDS, strict=True)
+        "         2 patients, 1 of them with a FileMaker id",
+        *(f"{count:>10,} rows -> {data / seed}.csv" for count, seed in zip((2, 1, 1), SEEDS, strict=True)),
     ]
 
 
 def test_without_linkage_data_the_hint_for_dbt_is_printed_once(nexus_database, run_here, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "PROJECT_ROOT", tmp_path)
-    run = run_here(main, environment={"NEXUS_DATABASE_URL": nexus_database("plan")})
+    url = nexus_database("plan")
+    add_patients(url, "plan", [f"FileMaker ID: {A}"])
+    run = run_here(main, environment={"NEXUS_DATABASE_URL": url})
     assert run.stdout.count("export LINKAGE_DATA=data") == 1
-    assert exported(run, tmp_path / "data") == [[], [], []]
+    assert exported(run, tmp_path / "data") == [[[number(1).lower(), A]], [], []]
 
 
 def before_each_seed(monkeypatch, action):
@@ -428,7 +570,7 @@ def test_a_connection_that_is_ended_in_the_middle_leaves_every_file_unchanged(
     url = nexus_database("plan")
     fill(url, "plan")
     exported(export(url), data)
-    execute(url, "update patients_patient set notes = ''; delete from images_image")
+    execute(url, "update patients_patient set notes = notes || '.'; delete from images_image")
     before = everything(data)
     before_each_seed(monkeypatch, lambda seed: seed == moment and drop_connection(url))
     assert_refused(export(url), saying="the connection to Nexus was lost")
@@ -499,7 +641,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(postgre
 
 UNUSABLE_DATABASES = [
     ("plan", "drop table images_image", [], "this database has no table images_image"),
-    ("plan", "", ["--mapping", "generic"], 'relation "django_content_type" does not exist'),
+    ("plan", "", ["--mapping", "generic"], "this database has no table patients;"),
     ("generic", "", ["--mapping", "plan"], "this database has no table patients_patient"),
     (
         "generic",
@@ -509,8 +651,8 @@ UNUSABLE_DATABASES = [
     ),
     ("plan", "alter table patients_patient drop notes", [], "patients_patient has no column notes"),
     ("generic", "alter table patients drop filemaker_metadata", [], "patients has no column filemaker_metadata"),
-    ("plan", "alter table images_imagebatch drop captured_date", [], 'column "captured_date" does not exist'),
-    ("plan", "alter table images_image drop s3_key", [], 'column "s3_key" does not exist'),
+    ("plan", "alter table images_imagebatch drop captured_date", [], "images_imagebatch has no column captured_date"),
+    ("plan", "alter table images_image drop s3_key", [], "images_image has no column s3_key"),
     ("plan", "", ["--json-column", "metadata"], "patients_patient has no column metadata"),
     ("plan", "", ["--json-column", "notes"], "patients_patient.notes is not a JSON column"),
 ]
@@ -527,6 +669,71 @@ def test_a_database_that_does_not_fit_is_refused_in_one_sentence(
     assert all(read(data, seed) == [] for seed in SEEDS if data.exists())
 
 
+UNREADABLE_ROWS = [
+    ({"patients": {"filemaker_id": "cast(notes as jsonb) ->> 'legacy'"}}, "patients.filemaker_id"),
+    (
+        {"batches": {"read": changed_read("batches", captured_date="cast(batch_name as date)")}},
+        "batches.read.captured_date",
+    ),
+    ({"images": {"read": changed_read("images", filemaker_id="file_size / 0")}}, "images.read.filemaker_id"),
+]
+
+
+@pytest.mark.parametrize(("changes", "key"), UNREADABLE_ROWS)
+def test_a_row_that_the_mappings_sql_cannot_read_is_refused_with_the_key_and_no_value(
+    nexus_database, export, data, tmp_path, changes, key
+):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    exported(export(url), data)
+    before = everything(data)
+    own = tmp_path / "own.yml"
+    own.write_text(changed(**changes))
+    run = export(url, "--mapping", own)
+    assert_refused(run, saying=f"the SQL of {key} cannot read a row of ")
+    assert everything(data) == before
+    assert not re.search(f"{A}|FileMaker Import", run.stderr)
+
+
+@pytest.mark.parametrize("table", ["patients_patient", "images_image"])
+def test_rows_that_a_policy_can_hide_are_an_error_and_not_a_smaller_export(roles, export, data, table):
+    owner, url = roles
+    fill(owner, "plan")
+    exported(export(url), data)
+    before = everything(data)
+    execute(owner, f"alter table {table} enable row level security")
+    execute(owner, f"create policy own on {table} using (id <> '{number(1)}')")
+    assert_refused(export(url), saying=f"hides rows of the table {table} from this role by row-level security")
+    assert everything(data) == before
+    execute(owner, "alter role image_linkage bypassrls")
+    assert len(exported(export(url), data)[0]) == 2
+
+
+def test_rows_that_a_policy_hides_behind_a_view_are_an_error_too(roles, export, data):
+    owner, url = roles
+    fill(owner, "plan")
+    execute(owner, "alter table images_image rename to pictures; alter table pictures enable row level security")
+    execute(owner, "create view images_image with (security_invoker) as table pictures")
+    execute(owner, "grant select on images_image to image_linkage")
+    run = export(url)
+    assert_refused(run, saying="row-level security")
+    assert "pictures" in run.stderr
+
+
+def test_a_role_that_may_not_insert_exports_and_is_told_what_publishing_lacks(roles, export, data):
+    owner, url = roles
+    fill(owner, "plan")
+    assert "may not" not in export(url).stdout
+    execute(owner, "revoke insert on images_image from image_linkage")
+    execute(owner, "grant insert (id, batch_id, s3_key) on images_image to image_linkage")
+    run = export(url)
+    assert [len(rows) for rows in exported(run, data)] == [2, 1, 1]
+    assert (
+        "This role may not yet publish: it lacks the privilege to insert images_image.original_filename, " in run.stdout
+    )
+    assert "images_image.s3_key" not in run.stdout
+
+
 # Memory and privacy
 
 
@@ -534,7 +741,7 @@ def peak_memory(url, data):
     """The most that a whole run of the script had in memory, in MB."""
     process = subprocess.Popen(
         [sys.executable, str(PROJECT_ROOT / "scripts" / "export_nexus_records.py")],
-        env={"NEXUS_DATABASE_URL": url, "LINKAGE_DATA": str(data)},
+        env=os.environ | {"NEXUS_DATABASE_URL": url, "LINKAGE_DATA": str(data)},
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
@@ -602,12 +809,88 @@ def test_a_role_that_cannot_read_names_suffices_and_nothing_of_a_patient_is_writ
 # The mapping's file
 
 
-def changed(**parts):
-    """The mapping `plan` with these parts, or keys of parts, instead of its own."""
-    own = yaml.safe_load((FOLDER / "plan.yml").read_text(encoding="utf-8"))
-    for name, part in parts.items():
-        own[name] = own[name] | part if isinstance(part, dict) and name in own else part
-    return json.dumps(own)  # JSON is YAML
+def test_the_environment_can_name_the_mapping_and_the_option_goes_before_it(
+    nexus_database, run_here, data, tmp_path, monkeypatch
+):
+    url = nexus_database("generic")
+    add_patients(url, "generic", [f"FileMaker ID: {A}"])
+    own = tmp_path / "own.yml"
+    own.write_text((FOLDER / "generic.yml").read_text())
+    monkeypatch.setattr(mapping, "PROJECT_ROOT", tmp_path)
+    for named, options, code in (
+        ("generic", [], 0),
+        ("own.yml", [], 0),
+        (str(own), [], 0),
+        ("plan", ["--mapping", "generic"], 0),
+        ("", [], 2),
+        ("", ["--mapping", "generic"], 0),
+        ("nowhere", [], 2),
+    ):
+        environment = {"NEXUS_DATABASE_URL": url, "LINKAGE_DATA": str(data), "NEXUS_MAPPING": named}
+        run = run_here(main, *options, environment=environment)
+        assert run.returncode == code, (named, run)
+    assert "the mapping nowhere" in run.stderr
+
+
+PLAN = yaml.safe_load((FOLDER / "plan.yml").read_text(encoding="utf-8"))
+MISFITS = [
+    ("batches", "insert", {"created_at": ":published"}, "the mapping uses :published,"),
+    ("batches", "insert", {"batch_name": "batch.name"}, "batches.insert.batch_name: column batch.name does not exist"),
+    ("batches", "insert", {"patient_id": "patient.notes"}, "batches.insert.patient_id: column patient.notes does not"),
+    ("batches", "insert", {"captured_date": "batch.batch_name"},
+     "batches.insert.captured_date gives a value that is not a date"),
+    ("batches", "insert", {"owner": "1"}, "images_imagebatch has no column owner"),
+    ("batches", "read", {"captured_date": "captured_on"}, 'batches.read.captured_date: column "captured_on" does not'),
+    ("images", "insert", {"category": "image.category ||"}, "images.insert.category: syntax error"),
+    ("images", "insert", {"category": "nothing(image.category)"},
+     "images.insert.category: function nothing(text) does not"),
+    ("images", "insert", {"file_size": "image.s3_key"}, "images.insert.file_size gives a value that is not a bigint"),
+    ("images", "insert", {"file_size": "'many'"}, "images.insert.file_size gives a value that is not a bigint"),
+    ("images", "insert", {"filemaker_id": "image.recid"},
+     "images.insert.filemaker_id gives a value that is not a uuid"),
+    ("images", "insert", {"filemaker_date": "image.taken"},
+     "images.insert.filemaker_date: column image.taken does not"),
+    ("images", "read", {"s3_key": "lower(s3_key, 1)"}, "images.read.s3_key: function lower("),
+    ("images", "read", {"filemaker_id": "(select 1)) from patients_patient --"}, "images.read.filemaker_id"),
+    ("images", "not_compared", ["uploaded"], "images.not_compared names uploaded, which images.insert does not fill"),
+    ("batches", "relink", "patient", "images_imagebatch has no column patient"),
+    ("batches", "image_count", "images", "images_imagebatch has no column images"),
+    ("patients", "id", "number", "patients_patient has no column number"),
+    ("patients", "filemaker_id", "filemaker", 'patients.filemaker_id: column "filemaker" does not exist'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "key", "value", "said"), MISFITS)
+def test_the_export_refuses_a_mapping_with_which_publishing_or_a_later_export_could_not_work(
+    empty_plan, export, data, tmp_path, part, key, value, said
+):
+    own = tmp_path / "own.yml"
+    own.write_text(changed(**{part: {key: PLAN[part][key] | value if isinstance(value, dict) else value}}))
+    assert_refused(export(empty_plan, "--mapping", own), saying=said)
+    assert not data.exists()
+
+
+def test_a_mapping_is_not_refused_for_values_of_the_sample_or_for_what_only_a_transaction_that_writes_can_do(
+    nexus_database, export, data, tmp_path
+):
+    url = nexus_database("plan")
+    fill(url, "plan")
+    execute(
+        url,
+        "create type view as enum ('left', 'right'); create domain size as bigint check (value > 5000);"
+        " create sequence numbers;"
+        " alter table images_image alter category type view using 'left', alter file_size type size using 6000,"
+        " add number bigint, add toe int, add day int",
+    )
+    insert = PLAN["images"]["insert"] | {
+        "category": "image.category",
+        "number": "nextval('numbers')",
+        "toe": "case when image.category like 'Toe %' then cast(substr(image.category, 5) as int) end",
+        "day": "case when to_char(image.filemaker_date, 'DD') = '18' then cast(image.category as int) end",
+    }
+    own = tmp_path / "own.yml"
+    own.write_text(changed(images={"insert": insert}))
+    assert [len(rows) for rows in exported(export(url, "--mapping", own), data)] == [2, 1, 1]
 
 
 READ = {"id": "id", "batch_id": "batch_id", "filemaker_id": "filemaker_id", "s3_key": "s3_key"}
@@ -616,6 +899,10 @@ UNUSABLE_MAPPINGS = [
     ("text", "in its top level, 'text' is not"),
     ("patients: [", "is not YAML, line 1"),
     (b"patients: \xff\xfe", "is not YAML"),
+    ("patients:\n  table: a\n  id: a\n  table: b\n", "has the key table twice, line 4"),
+    ('{"patients": {}, "batches": {}, "images": {}, "patients": {"table": "a"}}', "has the key patients twice, line 1"),
+    (changed(images={"insert": {}}), "in images.insert"),
+    (changed(patients={"filemaker_id": 5}), "in patients.filemaker_id"),
     (changed(reports={}), "'reports' was unexpected"),
     (changed(patients=[]), "in patients"),
     (changed(patients={"name": "name"}), "in patients"),

@@ -32,9 +32,10 @@ SECONDS = 20  # until a test gives up waiting
 class Clinic:
     """An application's database with the patients 1 to 3, and a warehouse with 12 images in 6 batches."""
 
-    def __init__(self, site, url, folder, run_here):
-        self.site, self.url, self.run_here = site, url, run_here
-        self.environment = write_warehouse(folder, IMAGES)
+    def __init__(self, site, url, folder, run_here, copies):
+        self.site, self.url, self.run_here, self.folder = site, url, run_here, folder
+        self.environment = copies.environment | write_warehouse(folder, IMAGES)
+        copies.put(IMAGES)
         add_patients(url, site, 1, 2, 3)
 
     def publish(self, url=None):
@@ -90,8 +91,8 @@ class Clinic:
 
 
 @pytest.fixture
-def clinic(nexus_database, tmp_path, run_here):
-    return lambda site="plan": Clinic(site, nexus_database(site), tmp_path, run_here)
+def clinic(nexus_database, tmp_path, run_here, copies):
+    return lambda site="plan": Clinic(site, nexus_database(site), tmp_path, run_here, copies)
 
 
 def until(holds):

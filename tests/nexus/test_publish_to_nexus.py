@@ -1,31 +1,36 @@
 """Publishing: what is inserted, what prevents it, and the batches of patients who were imported again."""
 
-import re
+import struct
 import subprocess
 import sys
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import psycopg
 import pytest
 
 import export_nexus_records
-import publish_to_nexus
 from linkage.nexus.mapping import FOLDER
-from linkage.paths import PROJECT_ROOT
 from linkage.warehouse.mark import PROVED
 from sandbox import nexus
 from sandbox.postgres_server import database_url
 from tests.support import projects
-from tests.support.applications import BATCH_TABLES, PATIENT_TABLES, execute, insert_batch, insert_image
+from tests.support.applications import BATCH_TABLES, PATIENT_TABLES
+from tests.support.publishing import (
+    FILE_NAMES,
+    PATIENT_COLUMNS,
+    UPLOADED,
+    Clinic,
+    assert_unusable,
+    counted,
+    finding,
+    printed_moment,
+)
 from tests.support.warehouses import (
     MARTS,
-    NAME,
     NOTE,
     TYPE,
     add_patients,
@@ -35,120 +40,9 @@ from tests.support.warehouses import (
     image,
     patient_id,
     result,
-    write_warehouse,
 )
 
-PATIENT_COLUMNS = {"plan": "patient_id", "generic": "object_id"}
-UPLOADED = {"plan": "created_at", "generic": "uploaded_at"}  # of a batch
-FILE_NAMES = {"plan": "original_filename", "generic": "original_name"}
 sites = pytest.mark.parametrize("site", ["plan", "generic"])
-
-
-@dataclass
-class Clinic:
-    """An application's database with the patients 1 to 3, and a warehouse to publish to it."""
-
-    site: str
-    url: str
-    folder: Path
-    run_here: Any
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def build(self, images, **rest):
-        self.environment = write_warehouse(self.folder, images, **rest)
-
-    def run(self, main, *options, **environment):
-        """Run a script as on the command line; it never prints anything of a patient."""
-        environment = {"NEXUS_DATABASE_URL": self.url} | self.environment | environment
-        mapping = [] if "--mapping" in options else ["--mapping", self.site]
-        done = self.run_here(main, *mapping, *options, environment=environment)
-        assert not re.search(f"{NAME}|{NOTE}|{TYPE}", done.stdout + done.stderr)
-        return done
-
-    def publish(self, *options, **environment):
-        return self.run(publish_to_nexus.main, *options, **environment)
-
-    def published(self, *options):
-        """The output of a run that must succeed."""
-        done = self.publish(*options)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout
-
-    def refused(self, *options):
-        """The findings of a run that must change nothing because of them."""
-        before = self.everything()
-        done = self.publish(*options)
-        assert done.returncode == 1, done
-        assert self.everything() == before
-        findings = done.stdout.splitlines()[: done.stdout.splitlines().index(HEADER)]
-        assert done.stderr == f"error: nothing was changed; rows to correct first: {len(findings)}\n"
-        return sorted(findings)
-
-    def execute(self, statement, *values):
-        return execute(self.url, statement, *values)
-
-    def table(self, part):
-        """The rows of `batches`, `images` or `patients` by id, each a dictionary, ids as text."""
-        table = {"batches": BATCH_TABLES[self.site], "images": "images_image", "patients": PATIENT_TABLES[self.site]}
-        rows = self.execute(f"select cast(t.id as text), to_jsonb(t) from {table[part]} as t")
-        return dict(rows)
-
-    def everything(self):
-        return {part: self.table(part) for part in ("patients", "batches", "images")}
-
-    def record_numbers(self):
-        """The record numbers of the images in the database, by their file names, in order."""
-        names = (row[FILE_NAMES[self.site]] for row in self.table("images").values())
-        return sorted(int(Path(name).stem) for name in names)
-
-    def patient_of(self, batch):
-        return self.table("batches")[batch][PATIENT_COLUMNS[self.site]]
-
-    def lose_patient(self, number):
-        """Remove a patient who has batches, as importing patients again does."""
-        if self.site == "plan":
-            for (constraint,) in self.execute(
-                "select conname from pg_constraint where conrelid = 'images_imagebatch'::regclass and contype = 'f'"
-            ):
-                self.execute(f"alter table images_imagebatch drop constraint {constraint}")
-        self.execute(f"delete from {PATIENT_TABLES[self.site]} where id = %s", patient_id(number))
-
-    def add_batch(self, batch, patient=1, **values):
-        """Insert a batch as the application does."""
-        insert_batch(self.url, self.site, batch, patient_id(patient), **values)
-
-    def add_image(self, batch, **values):
-        """Insert an image as the application does, under an id of its own; returns the id."""
-        new = str(uuid.uuid4())
-        insert_image(self.url, self.site, new, batch, **values)
-        return new
-
-
-HEADER = "                        new   already there"
-
-
-@pytest.fixture
-def clinic(nexus_database, run_here, tmp_path):
-    def make(site):
-        url = nexus_database(site)
-        add_patients(url, site, 1, 2, 3)
-        return Clinic(site, url, tmp_path, run_here)
-
-    return make
-
-
-def counted(output):
-    """New and already there, by kind, as a run prints them."""
-    found = re.findall(r"^(image batches|images) +([0-9,]+) +([0-9,]+)$", output, re.MULTILINE)
-    return {kind: (int(new), int(there)) for kind, new, there in found}
-
-
-def finding(row, problem):
-    return f"image {row['id']} (record {row['recid']}): {problem}"
-
-
-def printed_moment(output):
-    return datetime.fromisoformat(re.search(r"with the timestamp (\S+ \S+)$", output, re.MULTILINE)[1])
 
 
 # What is inserted
@@ -273,22 +167,6 @@ def test_the_printed_timestamp_finds_all_rows_of_the_run_and_no_others(clinic):
     assert here.execute("select count(*) from images_batch where uploaded_at = %s", moment) == [(1,)]
 
 
-def test_the_docs_say_how_to_undo_a_run(clinic):
-    here = clinic("plan")
-    here.build([image(1)])
-    here.published()
-    before = here.everything()
-    here.build([image(1), image(2), image(3, 2)])
-    moment = printed_moment(here.published())
-    assert here.record_numbers() == [1, 2, 3]
-    page = (PROJECT_ROOT / "docs" / "nexus.md").read_text(encoding="utf-8")
-    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
-    here.execute(re.sub(r"'[-0-9]{10} [^']+'", f"'{moment}'", query))
-    assert here.everything() == before
-    here.published()
-    assert here.record_numbers() == [1, 2, 3]
-
-
 @sites
 def test_a_dry_run_inserts_nothing_and_prints_by_kind_what_the_run_then_inserts(clinic, site):
     here = clinic(site)
@@ -317,54 +195,6 @@ def test_a_warehouse_without_linked_images_publishes_nothing(clinic):
     here = clinic("plan")
     here.build([])
     assert counted(here.published()) == {"image batches": (0, 0), "images": (0, 0)}
-
-
-# Only verified copies
-
-
-COPIES = {
-    "copied": ([{}], True),
-    "already present": ([{"outcome": "already_present"}], True),
-    "no result": ([], False),
-    "another key": ([{"destination_key": "patients/other.jpg"}], False),
-    "another ETag": ([{"source_etag": "f" * 32}], False),
-    "another bucket": ([{"destination_bucket": "elsewhere"}], False),
-    "failed": ([{"outcome": "failed"}], False),
-    "conflict": ([{"outcome": "conflict"}], False),
-    "source changed": ([{"outcome": "source_changed"}], False),
-    "an unknown outcome": ([{"outcome": "Copied"}], False),
-    "failed, then copied": ([{"outcome": "failed"}, {}], True),
-    "copied, then conflict": ([{}, {"outcome": "conflict"}], False),
-    "failed, then copied while a clock went back": ([{"outcome": "failed"}, {"recorded_at": "2026-01-01"}], True),
-    "copied, then failed while a clock went back": ([{}, {"outcome": "failed", "recorded_at": "2026-01-01"}], False),
-    "copied, then failed for another object": ([{}, {"outcome": "failed", "source_etag": "f" * 32}], False),
-    "another object copied, then this one": ([{"source_etag": "f" * 32}, {}], True),
-    "failed elsewhere later": ([{}, {"outcome": "failed", "destination_key": "patients/other.jpg"}], True),
-}
-
-
-def test_only_images_whose_copy_is_verified_are_published_and_only_their_batches(clinic):
-    here = clinic("plan")
-    rows = [image(n, 1, f"2016-10-{n:02}") for n in range(1, len(COPIES) + 1)]
-    # one more image in a batch that is published, and one in a batch that is not
-    rows += [image(90, 1, "2016-10-01"), image(91, 1, "2016-10-03")]
-    results = [
-        result(row, **values) for row, (outcomes, _) in zip(rows, COPIES.values(), strict=False) for values in outcomes
-    ]
-    verified = [n for n, (_, is_verified) in enumerate(COPIES.values(), 1) if is_verified]
-    here.build(rows, results=results)
-    output = here.published()
-    assert here.record_numbers() == verified
-    assert counted(output) == {"image batches": (len(verified), 0), "images": (len(verified), 0)}
-    assert here.table("batches").keys() == {row["batch_id"] for row in rows if row["recid"] in verified}
-    waiting = len(rows) - len(verified)
-    assert f"\n{waiting} linked images have no verified copy yet: publish again after the next copy run\n" in output
-
-    here.build(rows)
-    output = here.published()
-    assert here.record_numbers() == sorted(row["recid"] for row in rows)
-    assert counted(output)["images"] == (waiting, len(verified))
-    assert "verified copy" not in output
 
 
 # What prevents publishing
@@ -481,20 +311,23 @@ LONG = {"s3_key": 500, "original_filename": 255, "category": 100, "filemaker_typ
 LONG_BATCHES = {"batch_name": 200, "import_source": 50}
 
 
+def long_text(length, end="ä"):
+    """As many characters, in parts that every store takes for the name of a folder."""
+    return (TYPE + f"/{'ä' * 79}" * 10)[: length - 1] + end
+
+
 def test_values_of_just_the_length_of_their_column_are_published(clinic):
     here = clinic("plan")
-    row = image(1, **{column: "ä" * limit for column, limit in LONG.items()})
+    row = image(1, **{column: long_text(limit) for column, limit in LONG.items()})
     here.build([row])
     here.published()
-    assert here.table("images")[row["id"]]["category"] == "ä" * 100
+    assert here.table("images")[row["id"]]["category"] == long_text(100)
 
 
 def test_every_value_that_is_longer_than_its_column_is_named(clinic):
     here = clinic("plan")
     # trailing blanks, which PostgreSQL itself would cut off silently
-    rows = [
-        image(n, **{column: TYPE + " " * (limit + 1 - len(TYPE))}) for n, (column, limit) in enumerate(LONG.items(), 1)
-    ]
+    rows = [image(n, **{column: long_text(limit + 1, end=" ")}) for n, (column, limit) in enumerate(LONG.items(), 1)]
     others = [image(10 + n, 2, f"2016-10-{n + 1:02}") for n in range(len(LONG_BATCHES))]
     batches = batches_of([*rows, *others])
     expected = []
@@ -522,7 +355,7 @@ RULES = {
         create constraint trigger refuse after insert on images_image deferrable initially deferred
         for each row execute function refuse();
         """,
-        "RaiseException",
+        "the function refuse",
     ),
     "not null": ("alter table images_image alter filemaker_id set not null", "filemaker_id"),
     "smaller number": ("alter table images_image alter file_size type smallint", "NumericValueOutOfRange"),
@@ -651,13 +484,6 @@ def test_a_mapping_that_does_not_fit_is_refused_before_the_first_row(clinic, sit
         assert_unusable(here.publish(), said)
 
 
-def assert_unusable(done, said):
-    """Exit code 2, one sentence, and nothing else."""
-    assert (done.returncode, done.stdout) == (2, ""), done
-    assert re.fullmatch(r"error: [^\n]+\n", done.stderr)
-    assert said in done.stderr, done.stderr
-
-
 def test_columns_that_the_database_fills_need_not_be_in_the_mapping(clinic):
     here = clinic("plan")
     here.execute(
@@ -743,7 +569,7 @@ def role(clinic):
         owner.execute((FOLDER / f"{site}_role.sql").read_text(encoding="utf-8"))
         owner.execute("alter role image_linkage password 'secret'")
         url = database_url(owner.url, owner.url.rpartition("/")[2], "image_linkage", "secret")
-        return Clinic(site, url, owner.folder, owner.run_here), owner
+        return Clinic(site, url, owner.folder, owner.run_here, owner.copies), owner
 
     yield make
     for owner in made:
@@ -921,6 +747,30 @@ def empty(here):
     spoil(here)
 
 
+def change_bytes(change):
+    """Replace the bytes of the warehouse."""
+
+    def act(here):
+        path = Path(here.environment["LINKAGE_WAREHOUSE"])
+        path.write_bytes(change(path.read_bytes()))
+
+    return act
+
+
+def newer(content):
+    """A DuckDB file with a storage version of the future, and the checksum of its header, as DuckDB computes it."""
+    header = content[8:12] + (10_000).to_bytes(8, "little") + content[20:4096]
+    checksum = 5381
+    for word in struct.unpack(f"<{len(header) // 8}Q", header):
+        checksum ^= word * 0xBF58476D1CE4E5B9 % 2**64
+    return checksum.to_bytes(8, "little") + header + content[4096:]
+
+
+def folder(here):
+    Path(here.environment["LINKAGE_WAREHOUSE"]).unlink()
+    Path(here.environment["LINKAGE_WAREHOUSE"]).mkdir()
+
+
 WAREHOUSES = {
     "missing": (lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).unlink(), "is missing: run `dbt build`"),
     # as a build of the marts alone does, without the tests that prove them
@@ -929,11 +779,16 @@ WAREHOUSES = {
         NOT_PASSED,
     ),
     "no settings": (lambda here: spoil(here, "drop table build_settings"), NOT_PASSED),
-    "not a database": (
-        lambda here: Path(here.environment["LINKAGE_WAREHOUSE"]).write_text("x" * 9000),
-        "cannot be opened",
+    "not a database": (change_bytes(lambda content: b"x" * 9000), "is not a DuckDB database"),
+    "an empty file": (change_bytes(lambda content: b""), "is not a DuckDB database"),
+    "cut in its header": (change_bytes(lambda content: content[:4000]), "is damaged"),
+    "cut in the middle": (change_bytes(lambda content: content[: len(content) // 2]), "is damaged: remove it"),
+    "with a block of something else": (
+        change_bytes(lambda content: content[:4196] + b"garbage" + content[4203:8292] + b"garbage" + content[8299:]),
+        "is damaged",
     ),
-    "empty": (empty, NOT_PASSED),
+    "of a newer DuckDB": (change_bytes(newer), "was written by another version of DuckDB"),
+    "without tables": (empty, NOT_PASSED),
     "a mart without a column": (
         lambda here: spoil(here, "alter table image drop column category"),
         "DuckDB cannot read the warehouse",
@@ -943,10 +798,11 @@ WAREHOUSES = {
         lambda here: (here.folder / "copy_results.csv").write_text("run_id,recorded_at\n"),
         "copy_results.csv has no column image_id in line 1",
     ),
-    "a line is cut": (
+    "a line is short": (
         lambda here: (here.folder / "copy_results.csv").open("a").write(f"run-2,{TYPE}\n"),
         "copy_results.csv cannot be read: line 3 has 2 fields, not 13",
     ),
+    "a folder": (folder, "cannot be opened (Is a directory)"),  # the last, for it cannot be replaced by a file
 }
 
 
@@ -959,6 +815,19 @@ def test_a_warehouse_that_cannot_be_used_is_refused_in_one_sentence(clinic):
     assert not here.table("images")
 
 
+def test_a_warehouse_that_somebody_reads_is_read(clinic):
+    here = clinic("plan")
+    here.build([image(1)])
+    path = here.environment["LINKAGE_WAREHOUSE"]
+    code = f"import duckdb; reader = duckdb.connect({path!r}, read_only=True); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        reader.stdout.readline()
+        here.published()
+        reader.communicate("\n")
+
+
 def test_a_warehouse_that_dbt_is_writing_to_is_refused_in_one_sentence(clinic):
     here = clinic("plan")
     here.build([image(1)])
@@ -968,7 +837,7 @@ def test_a_warehouse_that_dbt_is_writing_to_is_refused_in_one_sentence(clinic):
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as writer:
         writer.stdout.readline()
-        assert_unusable(here.publish(), "cannot be opened: wait until dbt ends, then run again")
+        assert_unusable(here.publish(), "is open in another program: wait until dbt ends")
         writer.communicate("\n")
     here.published()
 
@@ -1011,7 +880,8 @@ def test_published_images_are_already_linked_in_the_next_build_and_a_padded_day_
     here.add_batch(padded, batch_name="05 Nov 2016 (FileMaker Import)", image_count=1)
     here.add_image(padded)
     dbt = projects.InProcess(projects.Project(here.folder / "data", here.folder / "work"))
-    here.environment = {key: dbt.project.environment[key] for key in ("LINKAGE_DATA", "LINKAGE_WAREHOUSE")}
+    places = {key: dbt.project.environment[key] for key in ("LINKAGE_DATA", "LINKAGE_WAREHOUSE")}
+    here.environment = here.copies.environment | places
 
     def export_and_build():
         assert here.run(export_nexus_records.main).returncode == 0
@@ -1025,9 +895,11 @@ def test_published_images_are_already_linked_in_the_next_build_and_a_padded_day_
             f"select column_name, lower(data_type) from duckdb_columns() where table_name = '{mart}'"
         )
         assert dict(built) == columns  # as tests/support/warehouses.py makes them
-    columns = ("id", "s3_key", *(column for column in MARTS["image"] if column.startswith("source_")), "file_size")
+    source = [column for column in MARTS["image"] if column.startswith("source_")]
+    columns = ("id", "recid", "s3_key", *source, "file_size")
     images = [dict(zip(columns, row, strict=True)) for row in dbt.project.mart("image", columns)]
     projects.write_seed(dbt.project.data, "copy_results", [result(row) for row in images])
+    here.copies.put(images)
     assert counted(here.published()) == {"image batches": (2, 1), "images": (4, 0)}
     rows = here.table("batches")
     assert (rows[padded]["name"], rows[padded]["image_count"]) == ("05 Nov 2016 (FileMaker Import)", 3)

@@ -131,6 +131,13 @@ def hindered(s3: S3) -> dict[str, ManifestRow]:
     }
 
 
+def hold(s3: S3, *rows: ManifestRow) -> None:
+    """Hold back the records of these rows, and no others."""
+    recids = [row.source_key.rpartition("/")[2].partition(".")[0] for row in rows]
+    path = Path(s3.environment["LINKAGE_DATA"]) / "held_images.csv"
+    path.write_text("".join(f"{line}\n" for line in ["recid,held_by,held_on", *(f"{recid},," for recid in recids)]))
+
+
 def keep_versions(s3: S3) -> None:
     s3.client.put_bucket_versioning(Bucket=s3.bucket, VersioningConfiguration={"Status": "Enabled"})
 

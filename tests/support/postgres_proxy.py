@@ -15,7 +15,8 @@ class PostgresProxy(ThreadingTCPServer):
     """Calls `listen` with each message of a client before passing it on; the return value decides what happens to it.
 
     A message is its type and content, such as `QCOMMIT`; the first, which has no
-    type, is passed on without a call. `url` leads through the proxy to the database.
+    type, is passed on without a call, and so is all of a second connection, in which
+    a slow client asks what it waits for. `url` leads through the proxy to the database.
     """
 
     daemon_threads = True
@@ -23,6 +24,7 @@ class PostgresProxy(ThreadingTCPServer):
     def __init__(self, url: str, listen: Callable[[str], str | None]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         parts = urlsplit(url)
+        self.connections = 0
         self.target, self.listen = (parts.hostname, parts.port), listen
         address = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{self.server_address[1]}"
         self.url = parts._replace(netloc=address, query="sslmode=disable&gssencmode=disable").geturl()
@@ -44,11 +46,13 @@ class Handler(StreamRequestHandler):
 
     def pass_messages_on(self, onward: socket.socket) -> None:
         """Pass messages on until the client ends the connection, or a fault does."""
+        self.server.connections += 1
+        listen = self.server.listen if self.server.connections == 1 else lambda message: None
         fault, first = None, True
         while not fault and (head := self.rfile.read(4 if first else 5)):
             message = head + self.rfile.read(int.from_bytes(head[-4:], "big") - 4)
             if not first:
-                fault = self.server.listen((message[:1] + message[5:]).rstrip(b"\0").decode(errors="replace"))
+                fault = listen((message[:1] + message[5:]).rstrip(b"\0").decode(errors="replace"))
             first = False
             if fault:
                 end(self.connection)

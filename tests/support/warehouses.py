@@ -1,4 +1,4 @@
-"""What publishing reads, made without dbt in milliseconds: the marts in a DuckDB file, copy_results.csv beside it.
+"""What publishing reads, made without dbt in milliseconds: the marts in a DuckDB file, the seeds beside it, the copies.
 
 `test_publish_to_nexus.py` compares the tables with those of a real build.
 """
@@ -67,6 +67,16 @@ def filemaker_patient_id(number: int) -> str:
     return projects.uuid(number).lower()
 
 
+def content(image: dict[str, Any]) -> bytes:
+    """The bytes of an image: as many as its size says, and different for each record."""
+    return f"{image['recid']:>10}".encode().ljust(image["file_size"], b".")[: image["file_size"]]
+
+
+def md5(content: bytes) -> str:
+    """The ETag of an object with these bytes."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def batch_id(patient: int, day: str) -> str:
     """The id of a patient's batch (docs/specification.md, Identity)."""
     return str(uuid.uuid3(NAMESPACE, f"image_batch:{filemaker_patient_id(patient)}:{day}"))
@@ -88,9 +98,9 @@ def image(recid: int, patient: int = 1, day: str = "2016-10-18", **values: Any) 
         "patient_id": patient_id(patient),
         "source_bucket": BUCKET,
         "source_key": f"filemaker-import/images-bulk-dump/{recid}.jpg",
-        "source_etag": f"{recid:032x}",
         **values,
     }
+    row.setdefault("source_etag", md5(content(row)))
     row.setdefault("s3_key", f"patients/{row['patient_id']}/images/{row['batch_id']}/{recid}.jpg")
     return row
 
@@ -124,9 +134,9 @@ def result(image: dict[str, Any], **values: Any) -> dict[str, Any]:
         "source_bucket": image["source_bucket"],
         "source_key": image["source_key"],
         "source_etag": image["source_etag"],
-        "destination_bucket": BUCKET,
+        "destination_bucket": image.get("destination_bucket", BUCKET),
         "destination_key": image["s3_key"],
-        "destination_etag": image["source_etag"],
+        "destination_etag": md5(content(image)),
         "size": image["file_size"],
         "outcome": "copied",
         "attempts": 1,
@@ -142,8 +152,9 @@ def write_warehouse(
     results: list[dict] | None = None,
     relink: Sequence[dict] = (),
     settings: dict[str, str] = SETTINGS,
+    held: Sequence[int] = (),
 ) -> dict[str, str]:
-    """Write `warehouse.duckdb`, as a build that passed leaves it, and `copy_results.csv` to `folder`.
+    """Write `warehouse.duckdb`, as a build that passed leaves it, and the seeds that publishing reads to `folder`.
 
     Unless they are given, `batches` are those of the images, and `results` say that
     every image was copied. Returns the environment in which a script reads them.
@@ -155,7 +166,7 @@ def write_warehouse(
             **row,
             "image_id": row["id"],
             "source_size": row["file_size"],
-            "destination_bucket": BUCKET,
+            "destination_bucket": row.get("destination_bucket", BUCKET),
             "destination_key": row["s3_key"],
         }
         for row in images
@@ -174,6 +185,7 @@ def write_warehouse(
             if values:
                 connection.executemany(f"insert into {mart} values ({', '.join('?' * len(columns))})", values)
     projects.write_seed(folder, "copy_results", [result(row) for row in images] if results is None else results)
+    projects.write_seed(folder, "held_images", [{"recid": recid} for recid in held])
     return {"LINKAGE_WAREHOUSE": str(path), "LINKAGE_DATA": str(folder)}
 
 
@@ -192,3 +204,29 @@ def add_patients(url: str, site: str, *numbers: int) -> None:
         if site == "generic":
             row["filemaker_metadata"] = Jsonb({"filemaker_id": filemaker_patient_id(number)})
         insert_row(url, PATIENT_TABLES[site], row)
+
+
+class Copies:
+    """The copies of images in a bucket of a real S3 server; `environment` is that of a process that uses it."""
+
+    def __init__(self, client: Any, environment: dict[str, str]) -> None:
+        self.client, self.environment = client, environment
+        self.held: dict[str, bytes] = {}  # by key
+        client.create_bucket(Bucket=BUCKET)
+
+    def put(self, images: list[dict]) -> None:
+        """Copy these images, unless they are there already."""
+        for row in images:
+            self.write(row["s3_key"], content(row))
+
+    def write(self, key: str, body: bytes) -> None:
+        """Write an object."""
+        if self.held.get(key) != body:
+            self.client.put_object(Bucket=BUCKET, Key=key, Body=body)
+            self.held[key] = body
+
+    def delete(self, images: list[dict]) -> None:
+        """Remove the copies of these images."""
+        for row in images:
+            self.client.delete_object(Bucket=BUCKET, Key=row["s3_key"])
+            del self.held[row["s3_key"]]

@@ -31,7 +31,8 @@ final as (
         manifest.destination_key,
         case
             when newest_results.is_verified then 'verified'
-            when newest_results.outcome is not null then 'failed'
+            when newest_results.outcome <> 'held_back' then 'failed'
+            -- without an outcome, or held back when it was tried
             else 'to_do'
         end as status,
         newest_results.outcome as last_outcome,

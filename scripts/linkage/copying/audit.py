@@ -21,10 +21,10 @@ FINDINGS = {name: name for name in (VERIFIED, "missing", "different", "undecided
 
 
 class Audit(NamedTuple):
-    """What was found, S3's error code if it rejected these credentials, and how many rows there are."""
+    """What was found, the sentence why S3 ended the audit or an empty text, and how many rows there are."""
 
     tally: Tally
-    rejected: str
+    ended: str
     rows: int
 
 
@@ -42,13 +42,13 @@ def audit_results(results: Path, *, workers: int, log: bool) -> Audit:
             create table manifest as
             select
                 row_number() over (order by record_number) as row_number,
-                image_id,
-                source_bucket,
-                source_key,
-                source_etag,
+                coalesce(image_id, '') as image_id,
+                coalesce(source_bucket, '') as source_bucket,
+                coalesce(source_key, '') as source_key,
+                coalesce(source_etag, '') as source_etag,
                 size as source_size,
-                destination_bucket,
-                destination_key,
+                coalesce(destination_bucket, '') as destination_bucket,
+                coalesce(destination_key, '') as destination_key,
             from newest_result
             where done
         """)
@@ -70,8 +70,8 @@ def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
     store = Store(single_try_client(workers), plan.etags_tell)
     with progress(rows) as advance:
         recorder = Recorder(None, advance, log=log, translate=finding, done=(VERIFIED,))
-        rejected = run_rows(planned_rows(tables, rows), store, recorder, send=None, workers=workers)
-    return Audit(recorder.tally, rejected, rows)
+        ended = run_rows(planned_rows(tables, rows), store, recorder, send=None, workers=workers)
+    return Audit(recorder.tally, ended, rows)
 
 
 def finding(outcome: Outcome) -> Outcome:

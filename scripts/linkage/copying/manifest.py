@@ -10,6 +10,8 @@ import duckdb
 
 from linkage.copying.tables import Tables, csv_source
 from linkage.errors import UnusableInput
+from linkage.paths import data_folder
+from linkage.seeds import SEED_COLUMNS
 
 COLUMNS = (
     "image_id", "source_bucket", "source_key", "source_etag", "source_size", "destination_bucket", "destination_key",
@@ -92,6 +94,11 @@ def load_records(tables: Tables, path: Path, header: list[str]) -> None:
     malformed = UnusableInput(
         "the manifest's quotation marks or line ends are not those of a CSV file; run `dbt build` again"
     )
+    lines = 0
+    with path.open("rb") as file:
+        for lines, content in enumerate(file, 1):
+            if b"\0" in content:
+                raise UnusableInput(f"manifest line {lines} has a NUL byte; run `dbt build` again")
     try:
         tables.run(
             f"create table manifest as select row_number() over () as row_number, {', '.join(COLUMNS)} "
@@ -108,8 +115,8 @@ def load_records(tables: Tables, path: Path, header: list[str]) -> None:
                 line += 1
             what = REJECTED.get(kind, "is not a line of a CSV file")
             raise UnusableInput(f"manifest line {line} {what}; run `dbt build` again")
-        if sum(1 for _ in file) != lines_before(tables, LAST):
-            raise malformed  # DuckDB leaves empty lines out, and some malformed ones, without reporting them
+    if lines != lines_before(tables, LAST):
+        raise malformed  # DuckDB leaves empty lines out, and some malformed ones, without reporting them
 
 
 def refuse_first(tables: Tables, problems: str, remedy: str) -> None:
@@ -195,6 +202,11 @@ def check_destinations(tables: Tables) -> None:
         """,
         "set destination_key_template to a pattern that differs for each image, and run `dbt build` again",
     )
+
+
+def input_paths() -> list[Path]:
+    """The seeds in the data folder on which a manifest depends: all but the results of copying."""
+    return [data_folder() / f"{seed}.csv" for seed in SEED_COLUMNS if seed != "copy_results"]
 
 
 def count_rows(tables: Tables) -> int:

@@ -1,19 +1,23 @@
 """What a run of copies reports: each outcome in the results file, and the totals."""
 
 import json
+import os
+import re
 import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
 
 from linkage.copying.manifest import ManifestRow
 from linkage.copying.results import Result, ResultsFile
 from linkage.copying.rules import DONE, Outcome
 from linkage.errors import UnusableInput
-from linkage.files import csv_lines
 from linkage.progress import Advance
 
 LABELS = {
@@ -22,6 +26,7 @@ LABELS = {
     "conflict": "conflicts",
     "source_missing": "sources missing",
     "source_changed": "sources changed",
+    "held_back": "held back",
     "failed": "failed",
 }
 NAMED_ROWS = 20
@@ -29,6 +34,12 @@ STOPPED = 130  # the exit code after Ctrl-C, as in a shell
 BATCH_ROWS = 1000
 BATCH_SECONDS = 0.2
 LOGGED = ("run_id", "recorded_at", "image_id", "size", "outcome", "attempts", "error")
+# What may be shown of a key: a folder in plain small letters, and ids, record numbers and days; nothing that a person
+# may have typed, such as the type in `unlinked/{type}/`.
+ID = "(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+)"
+SHOWN_FOLDER = re.compile(f"[a-z][a-z0-9_-]*|{ID}(?:[._-]{ID})*|")
+SHOWN_NAME = re.compile(f"{ID}(?:[._-]{ID})*[.][A-Za-z0-9]{{1,5}}")
+HIDDEN = "..."
 
 
 @dataclass
@@ -38,12 +49,16 @@ class Tally:
     done: tuple[str, ...] = DONE
     outcomes: Counter[str] = field(default_factory=Counter)
     not_done: list[str] = field(default_factory=list)
+    bytes_copied: int = 0
 
-    def add(self, image_id: str, outcome: str, error: str) -> None:
+    def add(self, result: Result) -> None:
         """Count one row."""
-        self.outcomes[outcome] += 1
-        if outcome not in self.done and len(self.not_done) < NAMED_ROWS:
-            self.not_done.append(f"  {image_id}  {outcome} {error}".rstrip())
+        self.outcomes[result.outcome] += 1
+        if result.outcome == "copied":
+            self.bytes_copied += result.size
+        elif result.outcome not in self.done and len(self.not_done) < NAMED_ROWS:
+            what = f"{result.outcome} {result.error}".rstrip()
+            self.not_done.append(f"  {result.image_id}  {what}: {' -> '.join(places(result))}")
 
     @property
     def undone(self) -> int:
@@ -66,6 +81,9 @@ class Recorder:
         """Without `results`, outcomes are only counted; with `log`, each is also a line of JSON on stdout."""
         self.results, self.advance, self.log, self.translate = results, advance, log, translate
         self.run_id = str(uuid.uuid4())
+        self.began_at, self.began = utc_now(), time.monotonic()
+        self.recorded_at = results.last_time if results else ""
+        self.latest = as_written(self.recorded_at)
         self.tally = Tally(done)
         self.batch: list[Result] = []
         self.flushed = time.monotonic()
@@ -73,12 +91,14 @@ class Recorder:
     def record(self, row: ManifestRow, outcome: Outcome, attempts: int) -> None:
         """Take the outcome of one row, decided after this many attempts (0: known without a request)."""
         name, destination_etag, error = self.translate(outcome)
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = utc_now()
+        if now > self.latest:  # times in the file never go back
+            self.latest = self.recorded_at = now
         image_id, source_bucket, source_key, source_etag, size, destination_bucket, destination_key = row
         self.batch.append(
             Result(
-                self.run_id, now, image_id, source_bucket, source_key, source_etag, destination_bucket, destination_key,
-                destination_etag, size, name, attempts, error,
+                self.run_id, self.recorded_at, image_id, source_bucket, source_key, source_etag, destination_bucket,
+                destination_key, destination_etag, size, name, attempts, error,
             )
         )  # fmt: skip
         if len(self.batch) >= BATCH_ROWS:
@@ -90,16 +110,68 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Write the batch; raises UnusableInput if that fails."""
+        """Write the batch; raises UnusableInput if that fails. The run goes on if nobody reads its output any more."""
         if self.results:
-            self.results.append(csv_lines(self.batch).encode())
-        for result in self.batch:
-            self.tally.add(result.image_id, result.outcome, result.error)
-            if self.log:
-                print(json.dumps({name: value for name, value in result._asdict().items() if name in LOGGED}))
-        self.advance(len(self.batch))
-        self.batch = []
+            self.results.append(self.batch)
+        batch, self.batch = self.batch, []
+        for result in batch:
+            self.tally.add(result)
+        with perhaps_unread(sys.stdout):
+            for result in batch if self.log else ():
+                print(json.dumps(logged(result)))
+        with perhaps_unread(sys.stderr):
+            self.advance(len(batch))
         self.flushed = time.monotonic()
+
+
+def utc_now() -> str:
+    """This machine's time as the results file has it, so that texts compare like times."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def as_written(text: str) -> str:
+    """Another program's way to write a time as `utc_now` writes it; empty if it is not a time."""
+    try:
+        time = datetime.fromisoformat(text)
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return ""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def logged(result: Result) -> dict[str, object]:
+    """What the line of JSON about one row has."""
+    source, destination = places(result)
+    values = {name: value for name, value in result._asdict().items() if name in LOGGED}
+    return {**values, "source": source, "destination": destination}
+
+
+def places(result: Result) -> tuple[str, str]:
+    """Where a row's source and destination are, bucket first, as far as that may be shown."""
+    return (
+        f"{result.source_bucket}/{shown(result.source_key)}",
+        f"{result.destination_bucket}/{shown(result.destination_key)}",
+    )
+
+
+def shown(key: str) -> str:
+    """A key without the parts that may be something a person typed."""
+    *folders, name = key.split("/")
+    is_unlinked = folders[:1] == ["unlinked"]
+    kept = [
+        folder if SHOWN_FOLDER.fullmatch(folder) and not (is_unlinked and number) else HIDDEN
+        for number, folder in enumerate(folders)
+    ]
+    return "/".join([*kept, name if SHOWN_NAME.fullmatch(name) else HIDDEN])
+
+
+@contextmanager
+def perhaps_unread(stream: TextIO) -> Iterator[None]:
+    """Send what is written to a stream from now on to nowhere if nobody reads it any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more: str = "") -> None:
@@ -111,21 +183,37 @@ def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more:
         print(f"  and {more:,} more{where_more}")
 
 
-def report_json(tally: Tally, labels: dict[str, str]) -> None:
-    """Print how often each outcome occurred, as the last line of JSON."""
-    print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in labels}}))
+def describe_run(recorder: Recorder, path: Path) -> dict[str, object]:
+    """What names a run afterwards: its id, its time, what it copied, and where its outcomes are."""
+    return {
+        "run_id": recorder.run_id,
+        "began_at": recorder.began_at,
+        "seconds": round(time.monotonic() - recorder.began, 1),
+        "bytes_copied": recorder.tally.bytes_copied,
+        "results": str(path),
+    }
 
 
-def exit_code(tally: Tally, rejected: str, rows: int) -> int:
+def report_run(run: dict[str, object]) -> None:
+    """Print the description of a run."""
+    print(
+        "run {run_id}: {bytes_copied:,} bytes copied in {seconds:,} s from {began_at} on; its outcomes are in "
+        "{results}".format_map(run)
+    )
+
+
+def report_json(tally: Tally, labels: dict[str, str], run: dict[str, object] | None = None) -> None:
+    """Print how often each outcome occurred, and the description of a run, as the last line of JSON."""
+    print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in labels}, **(run or {})}))
+
+
+def exit_code(tally: Tally, ended: str, rows: int) -> int:
     """The exit code after a run over this many rows.
 
-    Raises UnusableInput if S3 rejected these credentials.
+    Raises UnusableInput if S3 ended the run: with the sentence that says why.
     """
-    if rejected:
-        raise UnusableInput(
-            f"S3 rejected these credentials ({rejected}); renew them or check their permissions, and run the same "
-            "command again to continue where this run ended"
-        )
+    if ended:
+        raise UnusableInput(ended)
     if tally.outcomes.total() < rows:
         print("stopped by Ctrl-C; run the same command again to continue where this run ended", file=sys.stderr)
         return STOPPED

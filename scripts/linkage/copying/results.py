@@ -1,16 +1,17 @@
 """The results file: one line for each outcome, appended by one run at a time, whole and on disk."""
 
+import codecs
 import csv
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from linkage.errors import UnusableInput
-from linkage.files import csv_line, sync_folder
+from linkage.files import csv_line, csv_lines, sync_folder
 from linkage.seeds import SEED_COLUMNS
 
 COLUMNS = SEED_COLUMNS["copy_results"]
@@ -36,57 +37,99 @@ class Result(NamedTuple):
 
 
 class Records:
-    """The whole records of a results file that is open for reading; `end` is where the last one ends, in bytes."""
+    """The whole records of a results file that is open for reading, as far as it has been written by then.
+
+    After they were read, `end` is where the last one ends, in bytes, and `last`
+    has its values; `is_torn` says whether a record that is cut off follows.
+    """
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         """Raises UnusableInput if it is a file of another kind; a header that is cut off counts as no record."""
         self.path, self.file, self.end = path, file, 0
+        self.last: list[str] = []
+        self.size = os.fstat(file.fileno()).st_size  # another run may be appending
         header = file.readline()
-        if header == HEADER:
-            self.end = len(HEADER)
-        elif not (HEADER.startswith(header) and not file.read(1)):
+        self.line_end = "\r\n" if header.endswith(b"\r\n") else "\n"
+        if header.decode("utf-8-sig", "replace").replace('"', "") == ",".join(COLUMNS) + self.line_end:
+            self.end = len(header)
+        elif not any(whole.startswith(header.removesuffix(b"\r")) for whole in (HEADER, codecs.BOM_UTF8 + HEADER)):
             raise UnusableInput(
                 f"{path} is not a results file: its first line is not the header of one; name another with --results"
             )
 
+    @property
+    def is_torn(self) -> bool:
+        """Whether something follows the last whole record."""
+        return self.end < self.size
+
     def __iter__(self) -> Iterator[bytes]:
-        """Every record, unchanged, up to the end or to a last one that is cut off.
+        """Every record, with `\\n` at its end, up to the end or to a last one that is cut off.
 
         Python's csv module, 4 s for a million records, reads them, because DuckDB
         does not distinguish a record that is cut off from a malformed one.
 
-        Raises UnusableInput for an incomplete record that others follow.
+        Raises UnusableInput for a malformed record that others follow.
         """
         self.file.seek(self.end)
         lines: list[bytes] = []
 
         def texts() -> Iterator[str]:
-            for line in self.file:
-                lines.append(line)
-                yield line.decode()
+            left = self.size - self.end
+            for line in self.file if left else ():
+                left -= len(line)
+                lines.append(line[:left] if left < 0 else line)
+                yield lines[-1].decode()
+                if left <= 0:
+                    return
 
         records = csv.reader(texts(), strict=True)
-        number = 1
-        while (values := next_record(records)) is not None:
-            number += 1
+        ended, width = self.line_end.encode(), len(COLUMNS)
+        while True:
+            number, values, problem = records.line_num + 2, [], ""
+            try:
+                values = next(records)
+            except StopIteration:
+                return
+            except UnicodeDecodeError:
+                problem = "line {} is not UTF-8"
+            except csv.Error:
+                problem = "the quotes in line {} do not match"
             record = b"".join(lines)
             lines.clear()
-            if not (record.endswith(b"\n") and len(values) == len(COLUMNS)):
-                break
+            is_whole = len(values) == width and record.endswith(ended) and b"\0" not in record
+            if not is_whole or (ended == b"\n" and record.endswith(b"\r\n")):
+                problem = problem or find_problem(record, values, ended)
+            if problem:
+                self.refuse_unless_cut_off(record, problem.format(number))
+                return
             self.end += len(record)
-            yield record
-        if self.file.read(1):
-            raise UnusableInput(
-                f"record {number} of {self.path} is incomplete; correct it by hand, or name another file with --results"
-            )
+            if values:  # an empty line has none
+                self.last = values
+                yield record if ended == b"\n" else record[: -len(ended)] + b"\n"
+
+    def refuse_unless_cut_off(self, record: bytes, problem: str) -> None:
+        """Raise UnusableInput for a record with a problem, unless it is at the end and only a part of one.
+
+        After a quotation mark too many, all other lines look like a part of its record.
+        """
+        is_cut_off = not record.endswith(b"\n") or record.count(b'"') % 2 == 1
+        others = any(line.count(b",") >= len(COLUMNS) - 1 for line in record.split(b"\n")[1:])
+        if self.end + len(record) == self.size and is_cut_off and not others:
+            return
+        raise UnusableInput(
+            f"{self.path.name} cannot be read: {problem}; correct that line, or name another file with --results"
+        )
 
 
-def next_record(records: Iterator[list[str]]) -> list[str] | None:
-    """The next record, without values if it is malformed; None at the end."""
-    try:
-        return next(records, None)
-    except (csv.Error, UnicodeDecodeError):
-        return []
+def find_problem(record: bytes, values: list[str], ended: bytes) -> str:
+    """What is wrong with a record, in the words of the build, with `{}` for its line; empty for an empty line."""
+    if b"\0" in record:
+        return "line {} has a NUL byte"
+    if not record.endswith(ended) or (ended == b"\n" and record.endswith(b"\r\n")):
+        return "line {} ends differently from line 1"
+    if len(values) > len(COLUMNS):
+        return f"line {{}} has more than {len(COLUMNS)} fields"
+    return f"line {{}} has {len(values)} fields, not {len(COLUMNS)}" if values else ""
 
 
 class ResultsFile:
@@ -94,21 +137,26 @@ class ResultsFile:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path, self.descriptor = path, descriptor
-        self.end = 0
+        self.end, self.line_end, self.last_time = 0, "\n", ""
 
     def read(self) -> Iterator[bytes]:
-        """Every whole record, unchanged; what follows the last one is set aside at the end."""
+        """Every whole record, with `\\n` at its end; what follows the last one is set aside at the end.
+
+        Then `last_time` is the last record's time, and `line_end` is that of the file.
+        """
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
             file.seek(0)
             records = Records(self.path, file)
             yield from records
-            self.end = records.end
+            self.end, self.line_end = records.end, records.line_end
+            self.last_time = Result._make(records.last).recorded_at if records.last else ""
             file.seek(self.end)
             torn = file.read()
         if torn:
             self.set_aside(torn)
         if not self.end:
-            self.append(HEADER)
+            self.line_end = "\n"
+            self.append([COLUMNS])
 
     def set_aside(self, torn: bytes) -> None:
         """Move a last line that is cut off, for example by a power cut, into a file of its own."""
@@ -132,11 +180,14 @@ class ResultsFile:
             file=sys.stderr,
         )
 
-    def append(self, lines: bytes) -> None:
+    def append(self, records: Iterable[Iterable[object]]) -> None:
         """Append whole lines; when this returns they are on disk, and if it fails none of them is in the file.
+
+        Their line end is that of the file, for a mixture is refused by the build.
 
         Raises UnusableInput if they cannot be written, for example because the disk is full.
         """
+        lines = csv_lines(records, self.line_end).encode()
         try:
             write_whole(self.descriptor, lines)
             os.fsync(self.descriptor)
@@ -189,7 +240,10 @@ def lock(path: Path, descriptor: int) -> None:
 
 
 def read_results(path: Path) -> Iterator[bytes]:
-    """The whole records of a results file, unchanged, without writing to it; none if there is no file."""
+    """The whole records of a results file, with `\\n` at their ends, without writing to it; none if there is no file.
+
+    A last one that is cut off is left out, and that is said on stderr, unless a run is writing just now.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -197,4 +251,19 @@ def read_results(path: Path) -> Iterator[bytes]:
     except OSError as error:
         raise UnusableInput(f"cannot read the results file {path}: {error.strerror}; name one with --results") from None
     with file:
-        yield from Records(path, file)
+        records = Records(path, file)
+        yield from records
+        if records.is_torn and not is_locked(file):
+            print(f"the last line of {path} is cut off, and left out: the next copy run sets it aside", file=sys.stderr)
+
+
+def is_locked(file: BinaryIO) -> bool:
+    """Whether a run holds the lock of the file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except OSError:  # no locks there, so no run either
+        pass
+    return False

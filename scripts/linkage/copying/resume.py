@@ -4,17 +4,18 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from linkage.copying.manifest import COLUMNS, ManifestRow, count_rows
+from linkage.copying.manifest import COLUMNS, ManifestRow, count_rows, refuse_first
 from linkage.copying.results import COLUMNS as RESULT_COLUMNS
-from linkage.copying.rules import DONE
+from linkage.copying.rules import DONE, HELD_BACK
 from linkage.copying.tables import Tables, csv_source
 from linkage.s3.listing import list_objects
 from linkage.seeds import newest_copy_results
 
-COPY, LOOK, VERIFIED = "copy", "look", "verified"
+COPY, LOOK, VERIFIED, HELD = "copy", "look", "verified", "held"
 LISTED_PREFIXES = 100  # of sources: those with the most rows
 LISTERS = 8  # threads
 ROWS_OF_A_PART = 4_000  # of a prefix that several threads list, at least
@@ -45,33 +46,90 @@ def take_results(tables: Tables, records: Iterable[bytes]) -> None:
     # To render the macro, jinja2 is imported, which takes a sixth of a second.
     newest = newest_copy_results("result") if path.stat().st_size else "from result"
     path.unlink()
-    tables.run(f"create table newest_result as select *, outcome in {DONE} as done from ({newest})")
+    # A line about a held record has an ETag if the copy that it names was verified before.
+    tables.run(f"""
+        create table newest_result as
+        select
+            *,
+            outcome in {DONE} or (outcome = '{HELD_BACK}' and destination_etag is not null) as done,
+            if(coalesce(run_id in ({runs_of_wrong_clocks()}), true), null, {second_of("recorded_at")}) as verified_at,
+        from ({newest})
+    """)
     tables.run("drop table result")
+
+
+def runs_of_wrong_clocks() -> str:
+    """SQL for the runs in the table `result` whose times may be later than the moments that they are about.
+
+    That is so if a clock was ahead: then a run ends later than the next one
+    begins, or than now. As times in the file never go back, the next run writes
+    the last line's time until its own clock has passed it; so it is one of them.
+    """
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    return f"""
+        select run_id
+        from (
+            select run_id, min(recorded_at) as began, max(recorded_at) as ended, min(record_number) as first_record
+            from result
+            group by run_id
+        )
+        qualify
+            ended >= lead(began, 1, '{now}') over (order by first_record)
+            or began <= lag(ended) over (order by first_record)
+    """
+
+
+def take_held(tables: Tables, held: Iterable[int]) -> None:
+    """Make the table `held`: the manifest's rows (`row_number`) whose record is held back.
+
+    The record is the number in the name of the source's object.
+
+    Raises UnusableInput for a row without one if any record is held.
+    """
+    recid = r"try_cast(regexp_extract(source_key, '([0-9]+)\.[^/.]+$', 1) as bigint)"
+    tables.run("create table held_record as select unnest(?::bigint[]) as recid", list(held))
+    refuse_first(
+        tables,
+        f"""
+        select row_number, 'source_key does not end in a record number, which held_images.csv could name' as problem
+        from manifest
+        where {recid} is null and exists (from held_record)
+        """,
+        "run `dbt build` again",
+    )
+    tables.run(f"create table held as select row_number from manifest semi join held_record on recid = {recid}")
 
 
 def make_plan(
     tables: Tables, client: Any, ask_etags: Callable[[], bool], rows: int, *, list_sources: bool = True
 ) -> Plan:
-    """Make the table `plan`, the next step of each row, from the results and from S3's listings.
+    """Make the table `plan`, the next step of each row, from the results, what is held, and S3's listings.
 
     `ask_etags` is called while S3 lists: it returns whether ETags show what the
     bytes are. The originals are listed only if the results do not verify the
-    first `rows` rows. `client` is used by several threads at once.
+    first `rows` rows that are not held. `client` is used by several threads at once.
 
     Raises UnusableInput if S3 does not provide a listing.
     """
-    tables.run(f"""
+    tables.run("create table if not exists held (row_number bigint)")
+    tables.run("""
         create view verified_before as
-        select manifest.*, destination_etag, {second_of("recorded_at")} as verified_at
+        select manifest.*, destination_etag, verified_at
         from manifest
         inner join newest_result using (source_bucket, source_key, source_etag, destination_bucket, destination_key)
         where done and newest_result.size = source_size
     """)
-    [(before,)] = tables.run("select count(*) from verified_before where row_number <= ?", rows)
-    listings = [*destination_listings(tables), *(source_listings(tables) if list_sources and before < rows else [])]
+    [(unknown,)] = tables.run(
+        "select count(*) from manifest anti join verified_before using (row_number) anti join held using (row_number) "
+        "where row_number <= ?",
+        rows,
+    )
+    listings = [*destination_listings(tables), *(source_listings(tables) if list_sources and unknown else [])]
     etags_tell, complete = take_listings(tables, client, listings, ask_etags)
     find_next_steps(tables, etags_tell)
-    [(unfinished,)] = tables.run(f"select count(*) from plan where step <> '{VERIFIED}' and row_number <= ?", rows)
+    [(unfinished,)] = tables.run(
+        f"select count(*) from plan where step not in ('{VERIFIED}', '{HELD}') and row_number <= ?", rows
+    )
     return Plan(etags_tell, complete, not unfinished)
 
 
@@ -144,7 +202,7 @@ def second_of(time: str) -> str:
 
 
 def find_next_steps(tables: Tables, etags_tell: bool) -> None:
-    """Make the table `plan`: whether each row is verified, must be copied, or must be checked.
+    """Make the table `plan`: whether each row is held back, verified, must be copied, or must be checked.
 
     It is verified if its destination is listed with the ETag and the size that
     an earlier run verified, and, where ETags do not show what the bytes are, if
@@ -173,12 +231,14 @@ def find_next_steps(tables: Tables, etags_tell: bool) -> None:
         select
             row_number,
             case
+                when held.row_number is not null then '{HELD}'
                 when verified.row_number is not null then '{VERIFIED}'
                 when source_listed.row_number is not null and destination_listed.row_number is null then '{COPY}'
                 else '{LOOK}'
             end as step,
             coalesce(destination_etag, '') as etag,
         from manifest
+        left join held using (row_number)
         left join verified using (row_number)
         left join source_listed using (row_number)
         left join destination_listed using (row_number)

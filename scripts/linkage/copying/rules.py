@@ -11,12 +11,12 @@ from linkage.copying.manifest import ManifestRow
 from linkage.s3.answers import Answer, is_encrypted
 
 DONE = ("copied", "already_present")
+HELD_BACK = "held_back"
 CHUNK = 1024 * 1024
 LARGEST_COPY = 5 * 1024**3  # bytes that S3 copies with one CopyObject
 MD5 = re.compile("[0-9a-f]{32}")
 NOT_IMPLEMENTED = 501
 TRANSIENT_CODES = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException"}
-EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
 ARCHIVED = "InvalidObjectState"
 SIZE_DIFFERS = "SourceSizeDiffers"
 TOO_LARGE = "EntityTooLarge"
@@ -73,15 +73,20 @@ def is_proof(answer: Answer, row: ManifestRow, store: Store) -> bool:
 
 
 def is_transient(answer: Answer) -> bool:
-    """Whether a retry may succeed: no answer, S3's own error, too many requests, a race, a change while reading."""
+    """Whether a retry may succeed: no answer, S3's own error, too many requests, a race, a change while reading.
+
+    A refusal without a code of S3's is the error document of a proxy, and so no answer of S3's.
+    """
     if answer.status >= 500:
         return answer.status != NOT_IMPLEMENTED
+    if answer.status in (403, 407) and answer.code == str(answer.status):
+        return True
     return answer.status in (0, 409, 412, 429) or answer.code in TRANSIENT_CODES
 
 
-def credentials_rejected(answer: Answer) -> bool:
-    """Whether S3 rejects these credentials, so that no other row would succeed."""
-    return answer.code in EXPIRED_CODES or (answer.status in (401, 403) and answer.code != ARCHIVED)
+def is_refusal(answer: Answer) -> bool:
+    """Whether S3 refuses this object to this caller; an archived object would be refused to everybody."""
+    return answer.status == 403 and answer.code != ARCHIVED
 
 
 def verify(store: Store, row: ManifestRow) -> Outcome:
@@ -174,7 +179,7 @@ def head(client: Any, bucket: str, key: str) -> dict[str, Any] | None:
     except ClientError as error:
         if status(error) == 404:
             return None
-        if status(error) == 400:  # the answer to a HEAD has no body that says why; that to a GET has one
+        if status(error) in (400, 403):  # the answer to a HEAD has no body that says why; that to a GET has one
             client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
         raise
 

@@ -16,20 +16,23 @@ from typing import Any
 
 from linkage.copying.manifest import ManifestRow
 from linkage.copying.report import Recorder
-from linkage.copying.resume import COPY, LOOK, VERIFIED, PlannedRow
+from linkage.copying.resume import COPY, HELD, LOOK, VERIFIED, PlannedRow
 from linkage.copying.rules import (
+    DONE,
+    HELD_BACK,
     LARGEST_COPY,
     TOO_LARGE,
     Outcome,
     Store,
     copy_parameters,
-    credentials_rejected,
     is_proof,
+    is_refusal,
     is_transient,
     outcome_without_copy,
     verify,
 )
 from linkage.s3.answers import Answer, Send, ask
+from linkage.s3.errors import about_the_caller, fault_of_caller
 
 PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30)  # seconds before each retry: two minutes in all
 OPEN_ROWS = 4  # rows begun and undecided, for each request that may be in flight: an outage affects no more
@@ -41,8 +44,15 @@ GARBAGE = 50_000
 # Copies per second, far more than possible. Answers are taken in groups, after the time in which all requests in flight
 # would be answered at this rate: waking up for each answer would cost a twentieth of the rate.
 IMPOSSIBLE = 150_000
+MOST_REFUSED = 20  # rows in a row; then a run ends in which no row went well
 VERIFY = "verify"
 ANSWERED = (200, 404, 412)
+CONTINUE = "run the same command again to continue where this run ended"
+REFUSED = (
+    f"S3 refused {MOST_REFUSED} objects one after the other ({{}}), and no row went well; check the permissions of "
+    f"these credentials (docs/copying.md, Least privilege), and {CONTINUE}"
+)
+Record = Callable[[ManifestRow, Outcome, int], None]
 
 
 @dataclass(slots=True)
@@ -82,7 +92,7 @@ def run_rows(
     workers: int,
     believe_listings: bool = True,
 ) -> str:
-    """Decide and record every row; return S3's error code if it rejected these credentials, else an empty text.
+    """Decide and record every row; return the sentence why S3 ended the run, or an empty text.
 
     Without `send` nothing is copied. A row that a run would copy is recorded as
     `copied` if the listings can be trusted about what does not exist; otherwise
@@ -96,16 +106,16 @@ def run_rows(
     try:
         with ctrl_c() as stop:
             run = CopyRun(send, store, workers, recorder.record, stop)
-            run.finish(tasks(rows, recorder, stop, send, believe_listings), recorder.flush_in_time)
+            run.finish(tasks(rows, run.record, stop, send, believe_listings), recorder.flush_in_time)
             recorder.flush()
     finally:
         gc.set_threshold(*thresholds)
-    return run.rejected
+    return run.ended
 
 
 def tasks(
     rows: Iterable[PlannedRow],
-    recorder: Recorder,
+    record: Record,
     stop: threading.Event,
     send: Send | None,
     believe_listings: bool,
@@ -116,9 +126,11 @@ def tasks(
             return
         to_copy = step == COPY and row.source_size <= LARGEST_COPY
         if step == VERIFIED:
-            recorder.record(row, Outcome("already_present", etag), 0)
+            record(row, Outcome("already_present", etag), 0)
+        elif step == HELD:
+            record(row, Outcome(HELD_BACK, etag), 0)
         elif to_copy and not send and believe_listings:
-            recorder.record(row, Outcome("copied"), 0)
+            record(row, Outcome("copied"), 0)
         else:
             yield Task(row, COPY if to_copy and send else LOOK)
 
@@ -140,11 +152,11 @@ def ctrl_c() -> Iterator[threading.Event]:
 
 
 class CopyRun:
-    """The state of a run; `record(row, outcome, attempts)` is called for every row that is decided.
+    """The state of a run; `keep(row, outcome, attempts)` is called for every row that is decided.
 
     Without `send` nothing is copied, and `copied` means that a run would copy the row.
-    `rejected` is S3's error code if it rejected these credentials; then, as
-    after `stop`, requests in flight are finished and no others begun.
+    `ended` is the sentence why S3 ended the run; then, as after `stop`, requests
+    in flight are finished and no others begun.
     """
 
     def __init__(
@@ -152,22 +164,24 @@ class CopyRun:
         send: Send | None,
         store: Store,
         workers: int,
-        record: Callable[[ManifestRow, Outcome, int], None],
+        keep: Record,
         stop: threading.Event,
     ) -> None:
-        self.send, self.store, self.workers, self.record, self.stop = send, store, workers, record, stop
+        self.send, self.store, self.workers, self.keep, self.stop = send, store, workers, keep, stop
         self.pace = Pace(workers)
         self.answers: SimpleQueue[tuple[Task, Any]] = SimpleQueue()
         self.waiting: list[tuple[float, int, Task]] = []
         self.in_flight = 0
         self.tasks_left = True
-        self.rejected = ""
+        self.ended = ""
+        self.went_well = False  # any row
+        self.refused = 0  # rows decided last, one after the other
 
     def finish(self, tasks: Iterator[Task], idle: Callable[[], None]) -> None:
         """Carry out every task; `idle` is called at least every TICK seconds."""
         with ThreadPoolExecutor(min(self.workers, LOOKING)) as self.pool:
             while True:
-                stopping = self.stop.is_set() or bool(self.rejected)
+                stopping = self.stop.is_set() or bool(self.ended)
                 while not stopping and self.in_flight < self.pace.allowed and (task := self.next_task(tasks)):
                     task.attempts += 1
                     self.begin(task)
@@ -218,13 +232,28 @@ class CopyRun:
         elif task.step == COPY and answer.status in ANSWERED:
             self.pace.faster()
             self.take_copy_answer(task, answer)
-        elif credentials_rejected(answer):
-            self.rejected = answer.code
+        elif about_the_caller(answer.code, answer.status):
+            sentence = fault_of_caller(answer.code, answer.status, {}, task.row.destination_bucket)
+            self.ended = f"{sentence}; {CONTINUE}"
         elif is_transient(answer):
             self.pace.slower(time.monotonic())
             self.try_later(task, answer.code)
         else:
-            self.record(task.row, Outcome("failed", error=answer.code), task.attempts)
+            self.fail(task, answer)
+
+    def record(self, row: ManifestRow, outcome: Outcome, attempts: int) -> None:
+        """Keep the outcome of a row that is decided."""
+        self.refused = 0
+        self.went_well = self.went_well or outcome.outcome in DONE
+        self.keep(row, outcome, attempts)
+
+    def fail(self, task: Task, answer: Answer) -> None:
+        """Record a row as failed, and end the run if S3 refuses row after row and none went well."""
+        refused = self.refused + is_refusal(answer)
+        self.record(task.row, Outcome("failed", error=answer.code), task.attempts)
+        self.refused = refused if is_refusal(answer) else 0
+        if self.refused == MOST_REFUSED and not self.went_well:
+            self.ended = REFUSED.format(answer.code)
 
     def take_copy_answer(self, task: Task, answer: Answer) -> None:
         """Continue after S3 made a copy, or refused to because a condition did not hold or there is no source."""

@@ -1,5 +1,6 @@
 """Mapping files: how our marts correspond to an application's tables (`scripts/mappings/`)."""
 
+import os
 import re
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from linkage.seeds import SEED_COLUMNS
 FOLDER = PROJECT_ROOT / "scripts" / "mappings"
 SCHEMA = "schema.yml"
 SETTINGS = ("batch_name_suffix", "import_source")  # the settings of dbt that a mapping's SQL may use
-VARIABLE = re.compile(r"(?<![:\w]):([a-z_]+)")
+VARIABLE = re.compile(r"""'[^']*'|"[^"]*"|(?<![:\w]):([a-z_]+)""")  # or a quoted text, which has none
 READ_COLUMNS = {"batches": SEED_COLUMNS["nexus_image_batches"], "images": SEED_COLUMNS["nexus_images"]}
 IDS = ("id", "patient_id", "batch_id", "filemaker_id")
 Texts = dict[str, str | int]  # SQL by name; YAML reads a number as one
@@ -33,9 +34,11 @@ class Table:
     id: str = ""
     notes: str | None = None
     json: str | None = None
+    filemaker_id: str | None = None
     # of the batches and the images
     read: Texts = field(default_factory=dict)
     insert: Texts = field(default_factory=dict)
+    found_by: list[str] = field(default_factory=list)
     relink: str = ""
     image_count: str | None = None
     not_compared: list[str] = field(default_factory=list)
@@ -51,14 +54,25 @@ class Mapping:
     settings: dict[str, str]
 
 
+def default_mapping() -> str:
+    """`NEXUS_MAPPING`, or else `plan`; a file of this name is absolute, or relative to the project root."""
+    name = os.environ.get("NEXUS_MAPPING") or "plan"
+    return str(PROJECT_ROOT / name) if is_file_name(name) else name
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a mapping of this name is a file, not one of `scripts/mappings/`."""
+    return name.endswith((".yml", ".yaml"))
+
+
 def read_mapping(name: str, settings: Dictionary[str, str]) -> Mapping:
     """The mapping of this name in `scripts/mappings/`, or in the file of this name.
 
     `settings` are those that the marts were or will be built with; a mapping gets the ones named in SETTINGS.
 
-    Raises UnusableInput if the file cannot be read, lacks a required key, or has an unknown key.
+    Raises UnusableInput if the file cannot be read, lacks a required key, or has an unknown key or one key twice.
     """
-    path = Path(name) if name.endswith((".yml", ".yaml")) else FOLDER / f"{name}.yml"
+    path = Path(name) if is_file_name(name) else FOLDER / f"{name}.yml"
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -67,11 +81,12 @@ def read_mapping(name: str, settings: Dictionary[str, str]) -> Mapping:
             f"cannot read the mapping {name}: {error.strerror}; name one of {known}, or a .yml file"
         ) from None
     try:
-        parts = yaml.safe_load(content)
+        parts = yaml.load(content, UniqueKeys)
     except yaml.YAMLError as error:
         line = getattr(error, "problem_mark", None)
         where = f", line {line.line + 1}" if line else ""
-        raise UnusableInput(f"the mapping {name} is not YAML{where}; compare it with {FOLDER / 'plan.yml'}") from None
+        what = error.problem if isinstance(error, RepeatedKey) else "is not YAML"
+        raise UnusableInput(f"the mapping {name} {what}{where}; compare it with scripts/mappings/plan.yml") from None
     check_shape(name, parts)
     return Mapping(
         name,
@@ -79,6 +94,23 @@ def read_mapping(name: str, settings: Dictionary[str, str]) -> Mapping:
         {part: Table(**keys) for part, keys in parts.items()},
         {setting: settings[setting] for setting in SETTINGS if setting in settings},
     )
+
+
+class RepeatedKey(yaml.MarkedYAMLError):
+    """A mapping file has a key twice; YAML itself would keep the second without a word."""
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """A YAML loader that raises RepeatedKey."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The node's keys and values."""
+        seen = set()
+        for key, _ in node.value:
+            if (name := str(key.value)) in seen:
+                raise RepeatedKey(problem=f"has the key {name} twice", problem_mark=key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 def check_shape(name: str, parts: Any) -> None:
@@ -107,9 +139,13 @@ def expression(text: str | int, values: Dictionary[str, Any]) -> sql.Composed:
     parts: list[sql.Composable] = []
     end = 0
     for match in VARIABLE.finditer(text):
+        if match[1] is None:
+            continue
         if match[1] not in values:
             raise UnusableInput(f"the mapping uses :{match[1]}, which is neither one of its values nor a setting")
-        parts += [sql.SQL(text[end : match.start()]), sql.Literal(values[match[1]])]
+        value = values[match[1]]
+        filled = value if isinstance(value, sql.Composable) else sql.Literal(value)
+        parts += [sql.SQL(text[end : match.start()]), filled]
         end = match.end()
     return sql.Composed([*parts, sql.SQL(text[end:])])
 

@@ -1,9 +1,12 @@
 """Giving batches the new id of a patient who was imported into Nexus again."""
 
+from functools import partial
+
 from psycopg import sql
 
+from linkage.nexus.connection import first_row
 from linkage.nexus.findings import EXPORT_AGAIN, Finding, finding
-from linkage.nexus.inserting import ROW_ERRORS, broken_rule
+from linkage.nexus.inserting import change_rows, row_key
 from linkage.nexus.mapping import expression
 from linkage.nexus.tables import Nexus
 
@@ -11,17 +14,38 @@ from linkage.nexus.tables import Nexus
 def relink(nexus: Nexus) -> tuple[int, list[Finding]]:
     """Give the staged batches their new patients if all of them are still as they were exported.
 
-    Returns the number of batches changed, and the batches that prevent any change.
-    A batch that already has its new patient is neither.
+    Returns the number of batches changed, and the batches that prevent any change, or
+    the first that the database refuses to change. A batch that already has its new
+    patient is neither. The changed ones are in the table linkage_relinked.
+
+    Raises psycopg.Error for what is due to no batch, such as a missing privilege.
     """
     findings = find_changed_batches(nexus)
     if findings:
         return 0, findings
-    try:
-        with nexus.connection.transaction():
-            return give_patients(nexus, sql.SQL("relink_id")), []
-    except ROW_ERRORS:
-        return 0, find_refused_batches(nexus)
+    batches = nexus.mapping.tables["batches"]
+    nexus.execute(
+        """
+        create temporary table linkage_relinked on commit drop as
+        select
+            relink_id,
+            relink_patient_id,
+            relink_new_patient_id,
+            cast(batches.{column} as text) as previous_patient_id,
+            row_number() over (order by relink_id) as number
+        from linkage_staged_relink
+        inner join {batches} as batches on batches.held_id = relink_id and batches.held_patient_id = relink_patient_id
+        """,
+        column=sql.Identifier(batches.relink),
+        batches=nexus.held("batches"),
+    )
+    (count,) = first_row(nexus.execute("select count(*) from linkage_relinked"))
+    refusal = change_rows(nexus, partial(give_patients, nexus), count)
+    if not refusal:
+        return count, []
+    number, rule = refusal
+    key = row_key(nexus, sql.SQL("relink_id"), "linkage_relinked", "relinked", number)
+    return 0, [finding("batch", key, f"it cannot be relinked: the database refuses it ({rule})")]
 
 
 def find_changed_batches(nexus: Nexus) -> list[Finding]:
@@ -58,35 +82,24 @@ def find_changed_batches(nexus: Nexus) -> list[Finding]:
     return [finding("batch", key, f"it cannot be relinked: {problem}") for *key, problem in rows if problem]
 
 
-def find_refused_batches(nexus: Nexus) -> list[Finding]:
-    """The staged batches whose new patient the database refuses, found by trying one after the other."""
-    findings = []
-    for key in nexus.execute("select relink_id from linkage_staged_relink").fetchall():
-        try:
-            with nexus.connection.transaction():
-                give_patients(nexus, sql.Literal(key[0]))
-        except ROW_ERRORS as error:
-            problem = f"it cannot be relinked: the database refuses it ({broken_rule(error)})"
-            findings.append(finding("batch", key, problem))
-    return findings
-
-
-def give_patients(nexus: Nexus, batch_id: sql.Composable) -> int:
-    """Give the staged batches with this id their new patients; the number of batches changed."""
+def give_patients(nexus: Nexus, first: int, last: int) -> sql.Composed:
+    """The statement that gives the batches of linkage_relinked with these numbers their new patients."""
     batches = nexus.mapping.tables["batches"]
-    return nexus.execute(
+    return sql.SQL(
         """
         update {table} set {column} = cast(relink_new_patient_id as {type})
-        from linkage_staged_relink
+        from linkage_relinked
         where
-            relink_id = {batch_id}
+            linkage_relinked.number between {first} and {last}
             and lower(cast({id} as text)) = relink_id
             and lower(cast({patient_id} as text)) = relink_patient_id
-        """,
-        batch_id=batch_id,
+        """
+    ).format(
+        first=sql.Literal(first),
+        last=sql.Literal(last),
         table=nexus.table("batches"),
         column=sql.Identifier(batches.relink),
         type=sql.SQL(nexus.columns["batches"][batches.relink].type),
         id=expression(batches.read["id"], nexus.values),
         patient_id=expression(batches.read["patient_id"], nexus.values),
-    ).rowcount
+    )

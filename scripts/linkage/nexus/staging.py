@@ -4,10 +4,12 @@ So this process never holds more than a few rows at a time.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 from psycopg import sql
 
+from linkage.errors import UnusableInput
 from linkage.nexus.connection import first_row
 from linkage.nexus.tables import Nexus
 
@@ -22,6 +24,12 @@ STAGED = {
     "relink": ("relink_id", "relink_patient_id", "relink_new_patient_id", "relink_image_ids_md5"),
 }  # fmt: skip
 TYPES = {"captured_date": "date", "filemaker_date": "date", "file_size": "bigint", "recid": "bigint"}  # others: text
+# How a row of ours, `our`, is found in Nexus, `held`, where the database gives the ids (`found_by` of the mapping).
+IS_SAME: dict[str, LiteralString] = {
+    "batch": "held.held_patient_id = our.patient_id and held.held_import_source = our.import_source"
+    " and left(held.held_captured_date, 10) = cast(our.captured_date as text)",
+    "image": "held.held_s3_key = our.s3_key",
+}
 PARTS = {"batch": "batches", "image": "images"}  # of the mapping, by kind of row
 
 
@@ -46,17 +54,63 @@ def stage(nexus: Nexus, kind: str, rows: Iterable[tuple[Any, ...]]) -> int:
         cursor.copy(sql.SQL("copy {} from stdin").format(table)) as copy,
     ):
         for row in rows:
-            copy.write_row(row)
+            try:
+                copy.write_row(row)
+            except psycopg.DataError:
+                raise UnusableInput(name_unusable(kind, row)) from None
             count += 1
     nexus.execute("analyze {table}", table=table)
     return count
 
 
+def name_unusable(kind: str, row: tuple[Any, ...]) -> str:
+    """The sentence about a row with a character that no text of PostgreSQL's can have."""
+    columns = [column for column, value in zip(STAGED[kind], row, strict=True) if "\0" in str(value)]
+    number = f" (record {row[STAGED[kind].index('recid')]})" if "recid" in STAGED[kind] else ""
+    return (
+        f"{kind} {row[0]}{number}: its {', '.join(columns)} has a NUL character, which PostgreSQL cannot store; "
+        "correct it where it comes from and run `dbt build` again"
+    )
+
+
+def find_held_ids(nexus: Nexus) -> None:
+    """Give staged rows that Nexus holds under an id of its own that id, and the staged images that of their batch.
+
+    Of several batches it is the one that the build, too, would choose. A row whose id Nexus holds keeps it.
+    """
+    for kind, part in PARTS.items():
+        if not nexus.mapping.tables[part].found_by:
+            continue
+        parts = {"staged": sql.Identifier(f"linkage_staged_{kind}"), "found": sql.Identifier(f"linkage_found_{kind}")}
+        nexus.execute(
+            """
+            create temporary table {found} on commit drop as
+            select our.id as our_id, min(held.held_id collate "C") collate "default" as id
+            from {staged} as our
+            inner join {held} as held on {is_same}
+            where not exists (select from {held} as known where known.held_id = our.id)
+            group by our.id
+            """,
+            held=nexus.held(part),
+            is_same=sql.SQL(IS_SAME[kind]),
+            **parts,
+        )
+        nexus.execute("update {staged} as our set id = found.id from {found} as found where our_id = our.id", **parts)
+        if kind == "batch":
+            nexus.execute(
+                "update linkage_staged_image as our set batch_id = found.id from {found} as found"
+                " where our_id = our.batch_id",
+                **parts,
+            )
+
+
 def choose_new_rows(nexus: Nexus) -> dict[str, int]:
     """Put the rows that Nexus does not hold, numbered from 1, into linkage_new_batch and linkage_new_image.
 
-    Returns their numbers by kind.
+    Returns their numbers by kind. Where the database gives the ids, rows that
+    were published before are recognised first.
     """
+    find_held_ids(nexus)
     nexus.execute(
         """
         create temporary table linkage_new_image on commit drop as

@@ -9,6 +9,7 @@ from linkage.errors import UnusableInput
 from linkage.nexus.mapping import Mapping, expression, read_texts, table_name
 
 INTEGERS = ("smallint", "integer", "bigint")
+GIVEN = "if the database gives the ids, leave them out of {part}.insert and add {part}.found_by"
 
 
 class Column(NamedTuple):
@@ -45,15 +46,14 @@ class Nexus(NamedTuple):
 
     def filled(self, part: str) -> list[tuple[str, sql.Composed]]:
         """For each column of a new row: its name, and SQL for its value in the column's own type."""
-        return [
-            (
-                column,
-                sql.SQL("cast(cast({} as text) as {})").format(
-                    expression(text, self.values), sql.SQL(self.columns[part][column].type)
-                ),
-            )
-            for column, text in self.mapping.tables[part].insert.items()
-        ]
+        filled = []
+        for column, text in self.mapping.tables[part].insert.items():
+            value, column_type = expression(text, self.values), self.columns[part][column].type
+            if text == "image.batch_id" and column_type in INTEGERS:
+                # a batch that does not have its number yet has our UUID: it is NULL here
+                value = sql.SQL("substring({} from '^[0-9]+$')").format(value)
+            filled.append((column, sql.SQL("cast(cast({} as text) as {})").format(value, sql.SQL(column_type))))
+        return filled
 
     def execute(self, query: LiteralString, **parts: sql.Composable) -> psycopg.Cursor:
         """Run `query` with its `{parts}` filled in."""
@@ -71,8 +71,10 @@ def open_nexus(connection: psycopg.Connection, mapping: Mapping, **values: Any) 
 
     Raises UnusableInput if the mapping does not fit the database.
     """
-    columns = check_fit(connection, mapping)
-    return Nexus(connection, mapping, columns, {**look_up_values(connection, mapping), **values})
+    columns = {part: read_columns(connection, mapping, part) for part in mapping.tables}
+    nexus = Nexus(connection, mapping, columns, values)
+    check_columns(nexus)
+    return nexus._replace(values={**look_up_values(connection, mapping), **values})
 
 
 def look_up_values(connection: psycopg.Connection, mapping: Mapping) -> dict[str, Any]:
@@ -92,40 +94,53 @@ def look_up_values(connection: psycopg.Connection, mapping: Mapping) -> dict[str
     return values
 
 
-def check_fit(connection: psycopg.Connection, mapping: Mapping) -> dict[str, dict[str, Column]]:
-    """The columns of the application's tables, by part and name.
+def check_columns(nexus: Nexus) -> None:
+    """Raise UnusableInput if the mapping names columns that a table lacks, or leaves out columns that need a value.
 
-    Raises UnusableInput if the mapping names columns that a table lacks, leaves
-    out columns that need a value, or if an id column holds neither UUIDs nor text.
+    Also if it fills no column with our id, although the database does not give
+    the ids, or one that holds neither UUIDs nor text, or if `not_compared` names
+    a column that is not filled.
     """
-    columns = {part: read_columns(connection, mapping, part) for part in mapping.tables}
     problems = []
+    if nexus.mapping.tables["patients"].id not in nexus.columns["patients"]:
+        problems.append("{0.table} has no column {0.id}".format(nexus.mapping.tables["patients"]))
     for part in ("batches", "images"):
-        rows, found = mapping.tables[part], columns[part]
+        rows, found = nexus.mapping.tables[part], nexus.columns[part]
         missing = [name for name, column in found.items() if column.is_required and name not in rows.insert]
         named = [*rows.insert, *filter(None, (rows.relink, rows.image_count))]
         extra = [name for name in dict.fromkeys(named) if name not in found]
+        unknown = [name for name in rows.not_compared if name not in rows.insert]
         if missing:
             problems.append(f"{rows.table} needs a value for {', '.join(missing)}")
         if extra:
             problems.append(f"{rows.table} has no column {', '.join(extra)}")
+        if unknown:
+            problems.append(f"{part}.not_compared names {', '.join(unknown)}, which {part}.insert does not fill")
         key = next((name for name, filled in rows.insert.items() if filled in ("batch.id", "image.id")), None)
-        if key is None:
-            problems.append(f"no column of {rows.table} is filled with our id")
+        if key is None and not rows.found_by:
+            problems.append(f"no column of {rows.table} is filled with our id; {GIVEN.format(part=part)}")
+        elif key is not None and rows.found_by:
+            problems.append(f"{part}.found_by is for ids that the database gives, but {part}.insert fills {key}")
         elif key in found and found[key].type not in ("uuid", "text", "character varying", "bpchar"):
-            problems.append(f"{rows.table}.{key} is {found[key].type}, but our ids are UUIDs")
+            problems.append(
+                f"{rows.table}.{key} is {found[key].type}, but our ids are UUIDs; {GIVEN.format(part=part)}"
+            )
     if problems:
-        raise UnusableInput(
-            f"the mapping {mapping.name} does not fit this database: {'; '.join(problems)}; "
-            "correct a copy of its file and name it with --mapping"
-        )
-    return columns
+        raise misfit(nexus.mapping, "; ".join(problems))
+
+
+def misfit(mapping: Mapping, problem: str) -> UnusableInput:
+    """The error that a mapping does not fit the database: the parts and columns, and what is wrong with them."""
+    return UnusableInput(
+        f"the mapping {mapping.name} does not fit this database: {problem}; "
+        "correct a copy of its file and name it with --mapping"
+    )
 
 
 def read_columns(connection: psycopg.Connection, mapping: Mapping, part: str) -> dict[str, Column]:
     """The columns of the table for this part of the mapping, by name.
 
-    Raises UnusableInput if there is no such table.
+    Raises UnusableInput if there is no such table, or if row-level security hides rows of it from this role.
     """
     table = mapping.tables[part].table
     rows = connection.execute(
@@ -134,7 +149,8 @@ def read_columns(connection: psycopg.Connection, mapping: Mapping, part: str) ->
             attname,
             format_type(atttypid, -1),
             case when atttypid in ('varchar'::regtype, 'bpchar'::regtype) and atttypmod > 4 then atttypmod - 4 end,
-            attnotnull and not atthasdef and attidentity = ''
+            attnotnull and not atthasdef and attidentity = '',
+            row_security_active(attrelid)
         from pg_attribute
         where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
         order by attnum
@@ -146,4 +162,10 @@ def read_columns(connection: psycopg.Connection, mapping: Mapping, part: str) ->
             f"this database has no table {table}; set NEXUS_DATABASE_URL to Nexus's database, "
             f"or correct a copy of the mapping {mapping.name} and name it with --mapping"
         )
-    return {name: Column(*rest) for name, *rest in rows}
+    # The server would say so, too (row_security is off), but in its own language.
+    if any(hides_rows for *_, hides_rows in rows):
+        raise UnusableInput(
+            f"Nexus hides rows of the table {table} from this role by row-level security, and a hidden row would seem "
+            "to be missing; give the role BYPASSRLS"
+        )
+    return {name: Column(*rest) for name, *rest, _ in rows}

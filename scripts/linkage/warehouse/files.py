@@ -30,8 +30,8 @@ def prepare(
     Returns the sentence to fail with if a run that `makes` something must not be, else None.
     """
     os.umask(0o077)
-    read_environment()
     try:
+        read_environment()
         problem = makes and (find_other_data(Path(data)) or find_other_warehouse(connection, Path(data)))
         if not problem and Path(data).is_dir() and Path(data).resolve() != SAMPLE_FOLDER.resolve():
             hide_from_git(Path(data))
@@ -57,7 +57,7 @@ def find_other_data(data: Path) -> str | None:
     if os.environ.get("LINKAGE_DATA") and data.resolve() == data_folder().resolve():
         return None
     if os.environ.get("LINKAGE_DATA"):
-        return "LINKAGE_DATA is set in .env, which dbt does not read: run `dotenv run dbt build`, or `make decide`"
+        return "LINKAGE_DATA is set in .env, which dbt does not read: run `dotenv run --no-override dbt build`"
     export = PROJECT_ROOT / "data" / "filemaker_images_metadata.csv"
     if export.is_file() and export.read_bytes()[: len(EXPORT_HEADER) + 1] != EXPORT_HEADER:
         return (

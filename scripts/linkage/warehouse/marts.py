@@ -1,10 +1,10 @@
 """Reading the marts out of the DuckDB file that dbt builds."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import duckdb
@@ -16,19 +16,51 @@ from linkage.warehouse.mark import proved_schema
 FETCHED = 10_000  # rows at a time
 # What DuckDB may use before it spills to disk: with one thread enough for millions of rows.
 LIMITS: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "96MB", "threads": 1}
+MAGIC = slice(8, 12)  # of a DuckDB file
 NOT_PASSED = "the warehouse {} is not from a whole build that passed all of its tests: run `dbt build`"
 
-# A copy counts if the newest outcome of its destination says so and is about the object that the image has now.
-VERIFIED = """
-create temporary table verified_image as
-select image.id, image.batch_id
+# By what DuckDB says, apart from the path.
+IN_USE = "is open in another program: wait until dbt ends, or close the program, then run again"
+CANNOT_BE_OPENED = {
+    "Could not set lock": IN_USE,
+    "file handle conflict": IN_USE,  # this very process
+    "storage version": "was written by another version of DuckDB: run `dbt build` again with this project's",
+    "": "is damaged: remove it and run `dbt build` again",
+}
+
+# A copy is recorded if the newest outcome of its destination says so and is about the object that the image has now.
+# What a person holds back is left out.
+RECORDED = """
+create table memory.recorded_copy as
+select
+    image.id as image_id,
+    image.batch_id,
+    result.destination_bucket as bucket,
+    result.destination_key as key,
+    result.destination_etag as etag,
+    image.file_size as size,
 from image
 inner join copy_manifest as manifest on manifest.image_id = image.id
 inner join ({newest}) as result
     on result.destination_bucket = manifest.destination_bucket
     and result.destination_key = image.s3_key
     and result.source_etag = image.source_etag
-where result.outcome in ('copied', 'already_present')
+    and result.size = cast(image.file_size as varchar)
+where
+    result.outcome in ('copied', 'already_present')
+    and image.recid not in (select recid from memory.held)
+"""
+# It counts if the store still shows it.
+VERIFIED = """
+create temporary table verified_image as
+select image_id as id, batch_id from memory.recorded_copy semi join memory.listed using (bucket, key, etag, size)
+"""
+COUNTS = """
+select
+    count(*) filter (where recid in (select recid from memory.held)) as held,
+    count(*) - held - (select count(*) from memory.recorded_copy),
+    (select count(*) from memory.recorded_copy) - (select count(*) from verified_image),
+from image
 """
 # Where the rows to publish are, by kind.
 PUBLISHABLE = {
@@ -38,41 +70,47 @@ PUBLISHABLE = {
 }
 
 
+class Counts(NamedTuple):
+    """Linked images: held back, waiting for a verified copy, or with one that is no longer in the store."""
+
+    held: int
+    waiting: int
+    gone: int
+
+
 @contextmanager
-def open_warehouse(path: Path, results: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+def open_warehouse(path: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
     """Open the DuckDB file read-only: a connection whose default schema is that of the marts, and their settings.
 
-    It also has the temporary table `verified_image`, made of the copy results as
-    they are now, because the copy run came after the build.
+    Tables of a step's own are made in the connection's database `memory`.
 
-    Raises UnusableInput if a file is missing or cannot be read, if dbt is writing
-    to the warehouse, or if the last build did not pass all of its tests.
+    Raises UnusableInput if the file is missing or cannot be read, if another program
+    has it open, or if the last build did not pass all of its tests.
     """
-    if not path.is_file():
-        raise UnusableInput(f"the warehouse {path} is missing: run `dbt build`, or name another with --warehouse")
     # DuckDB makes this folder only when it needs it, and removes it.
     spilled = str(Path(gettempdir()) / f"image-linkage-{uuid4()}")
     try:
         with duckdb.connect(config={**LIMITS, "temp_directory": spilled}) as warehouse:
             schema = attach_marts(warehouse, path)
-            settings = read_settings(warehouse, schema)
-            find_verified_images(warehouse, results)
-            yield warehouse, settings
+            yield warehouse, read_settings(warehouse, schema)
     except duckdb.CatalogException:  # a mart is missing
         raise UnusableInput(NOT_PASSED.format(path)) from None
     except duckdb.Error as error:
         raise UnusableInput(
-            f"DuckDB cannot read the warehouse {path} ({type(error).__name__}): make sure that the disk has room, "
-            "and run `dbt build` again"
+            f"DuckDB cannot read the warehouse {path} ({type(error).__name__}): make sure that the disk has room; if "
+            "it has, the file is damaged: remove it and run `dbt build` again"
         ) from None
 
 
 def attach_marts(warehouse: duckdb.DuckDBPyConnection, path: Path) -> str:
     """Make names without a schema mean the marts in the file; returns the schema of the marts."""
+    check_header(path)
     try:
         warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
-    except duckdb.Error:
-        raise UnusableInput(f"the warehouse {path} cannot be opened: wait until dbt ends, then run again") from None
+    except duckdb.Error as error:
+        said = str(error).replace(str(path), "")
+        problem = next(problem for words, problem in CANNOT_BE_OPENED.items() if words in said)
+        raise UnusableInput(f"the warehouse {path} {problem}") from None
     warehouse.execute("use marts")
     schema = proved_schema(warehouse)
     if schema is None:
@@ -81,20 +119,57 @@ def attach_marts(warehouse: duckdb.DuckDBPyConnection, path: Path) -> str:
     return schema
 
 
+def check_header(path: Path) -> None:
+    """Raise UnusableInput if a file is missing, or is no file of DuckDB's."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(MAGIC.stop)
+    except FileNotFoundError:
+        raise UnusableInput(
+            f"the warehouse {path} is missing: run `dbt build`, or name another with --warehouse"
+        ) from None
+    except OSError as error:
+        raise UnusableInput(
+            f"the warehouse {path} cannot be opened ({error.strerror}): name the file with --warehouse"
+        ) from None
+    if header[MAGIC] != b"DUCK":
+        raise UnusableInput(
+            f"the warehouse {path} is not a DuckDB database: name the file that `dbt build` made, or remove it and "
+            "build again"
+        )
+
+
 def read_settings(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, str]:
     """The settings that the marts in `schema` were built with, by name: the mart build_settings, all texts."""
     return dict(connection.execute(f'select name, value from "{schema}".build_settings').fetchall())
 
 
-def find_verified_images(warehouse: duckdb.DuckDBPyConnection, results: Path) -> None:
-    """Make the temporary table verified_image: the linked images whose copy the results file shows as verified."""
+def find_recorded_copies(warehouse: duckdb.DuckDBPyConnection, results: Path, held: Collection[int]) -> str:
+    """Make a table of the copies of linked images that the results file shows as verified; returns its name.
+
+    It has the columns image_id, batch_id, bucket, key, etag and size. The results are
+    read as they are now, because the copy run came after the build. Images whose record
+    number is `held` are left out.
+
+    Raises UnusableInput if the results cannot be used.
+    """
     if not results.is_file():
         raise UnusableInput(f"{results} is missing: set LINKAGE_DATA to the data folder, or copy first")
     columns = list(SEED_COLUMNS["copy_results"])
     problem = load_seed(warehouse, results, "memory.copy_results", columns, record_number=True, appended=True)
     if problem:
         raise UnusableInput(problem)
-    warehouse.execute(VERIFIED.format(newest=newest_copy_results("memory.copy_results")))
+    warehouse.execute("create table memory.held as select unnest(cast(? as bigint[])) as recid", [list(held)])
+    warehouse.execute(RECORDED.format(newest=newest_copy_results("memory.copy_results")))
+    return "memory.recorded_copy"
+
+
+def find_verified_images(warehouse: duckdb.DuckDBPyConnection) -> Counts:
+    """Make the temporary table verified_image, of the recorded copies that the table memory.listed still shows."""
+    warehouse.execute(VERIFIED)
+    row = warehouse.execute(COUNTS).fetchone()
+    assert row is not None
+    return Counts(*row)
 
 
 def read_publishable(warehouse: duckdb.DuckDBPyConnection, kind: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -106,9 +181,3 @@ def read_publishable(warehouse: duckdb.DuckDBPyConnection, kind: str, columns: l
     cursor = warehouse.execute(f"select {', '.join(columns)} from {PUBLISHABLE[kind]}")
     while rows := cursor.fetchmany(FETCHED):
         yield from rows
-
-
-def count_images(warehouse: duckdb.DuckDBPyConnection) -> int:
-    """How many images are linked."""
-    row = warehouse.execute("select count(*) from image").fetchone()
-    return row[0] if row else 0
