@@ -41,9 +41,19 @@ create temp macro trimmed(value) as case when regexp_full_match(value, '[!-~]([ 
 create temp macro as_uuid(value) as case when regexp_full_match(value, {UUID}) then lower(value) end;
 create temp macro as_recid(value) as case
     when regexp_full_match(value, '[0-9]{{1,18}}') then cast(value as bigint)
+    when regexp_full_match(value, '[0-9]{{1,3}}[.]000') then null
     when regexp_full_match(value, '([0-9]+|[0-9]{{1,3}}(,[0-9]{{3}})+)([.]0*)?') then try_cast(
         case when length(ltrim(replace(split_part(value, '.', 1), ',', ''), '0')) <= 18
             then replace(split_part(value, '.', 1), ',', '') end as bigint)
+end;
+create temp macro as_kind(value) as case
+    when value in ('jpg', 'jpeg', 'jpe', 'jfif', 'heic', 'heif', 'hif') then 'jpg'
+    when value in ('tif', 'tiff') then 'tif' when value in ('bmp', 'dib') then 'bmp'
+    when value in ('dcm', 'dicom') then 'dcm' when value in ('jp2', 'j2k') then 'jp2'
+    when value in ('mov', 'qt', 'mp4', 'm4v') then 'mov' when value in ('mpg', 'mpeg', 'mpe') then 'mpg'
+    when value in ('3gp', '3g2') then '3gp' when value in ('aif', 'aiff') then 'aif'
+    when value in ('png', 'gif', 'webp', 'avif', 'svg', 'psd', 'pdf', 'dng', 'cr2', 'cr3', 'nef', 'arw', 'orf', 'rw2',
+        'raf', 'avi', 'wmv', 'mkv', 'webm', 'mts', 'mp3', 'm4a', 'wav') then value
 end;
 create temp macro as_size(value) as case when regexp_full_match(value, '[0-9]{{1,18}}') then cast(value as bigint) end;
 create temp macro digest(name) as md5(unhex('545cf1367f554c098ccea53086e493a6') || encode(name));
@@ -299,6 +309,7 @@ figures as (
         ('already_linked_images', 'already_linked'), ('skipped_images', 'skipped')) as names (outcome_name, outcome)
         left join rows using (outcome) group by outcome_name
     union all select 'objects', sum(n) from objects
+    union all select 'objects_outside_prefix', count(*) filter (not starts_with("key", {prefix})) from {s3_inventory}
     union all select outcome_name, sum(n) from (values ('already_linked_objects', 'already_linked'),
         ('unmatched_objects', 'unmatched')) as names (outcome_name, outcome)
         left join objects using (outcome) group by outcome_name
@@ -374,14 +385,9 @@ create table record_number_evidence as
 with compared as (
     select e.recid, e.extension, bool_or(o.extension = e.extension) as agrees
     from (
-        select recid, case file_name_extension when 'jpeg' then 'jpg' when 'tiff' then 'tif'
-            else file_name_extension end as extension
-        from candidate where file_name_extension is not null
-    ) e join (
-        select recid, case lower(extension) when 'jpeg' then 'jpg' when 'tiff' then 'tif' else lower(extension) end
-            as extension
-        from object where recid is not null
-    ) o using (recid) group by all
+        select recid, as_kind(file_name_extension) as extension from candidate where file_name_extension is not null
+    ) e join (select recid, as_kind(lower(extension)) as extension from object where recid is not null) o using (recid)
+    where e.extension is not null and o.extension is not null group by all
 ), ranked as (
     select count(*) as n, count(*) filter (where agrees) as agreeing,
         row_number() over (order by count(*) desc, extension) as place
@@ -389,7 +395,8 @@ with compared as (
 )
 select cast(coalesce(sum(n), 0) as bigint) as file_names,
     cast(coalesce(sum(n) filter (where place > 1), 0) as bigint) as telling_file_names,
-    cast(coalesce(sum(agreeing) filter (where place > 1), 0) as bigint) as agreeing_file_names
+    cast(coalesce(sum(agreeing) filter (where place > 1), 0) as bigint) as agreeing_file_names,
+    telling_file_names >= 5 and agreeing_file_names * 2 < telling_file_names as is_contradicted
 from ranked;
 """
 

@@ -36,8 +36,8 @@ def materialize(df, connection):
 
 {# A seed of any size, every column text, by DuckDB's own CSV reader. A seed
    with `meta: {record_number: true}` also has the number of each record in its
-   file, from 1; `appended: true` leaves out a last record that is cut off. The SQL is never named 'main': dbt would write it over a CSV
-   that has an absolute path. #}
+   file, from 1; one with `appended: true` is read without a last record that is
+   cut off. #}
 {% materialization seed, adapter='duckdb' %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set old_relation = load_cached_relation(this) -%}

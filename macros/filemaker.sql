@@ -1,10 +1,12 @@
 {# FileMaker's record number, from a trimmed text: 6066, 6066.0, 06066 and 6,066
-   are the same record. Zero counts as a number here; any other text gives null.
-   Nearly all are plain digits, which one pattern reads. #}
+   are the same record. Zero counts as a number here; any other text gives null,
+   and so does 6.000, which is six thousand where a dot splits thousands. Nearly
+   all are plain digits, which one pattern reads. #}
 {% macro to_recid(text) -%}
     case
         when {{ matches(text, '^[0-9]{1,18}$') }}
             then cast({{ text }} as bigint)
+        when {{ matches(text, '^[0-9]{1,3}[.]000$') }} then null
         when {{ matches(text, '^([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.]0*)?$') }}
             then {{ to_bigint(
                 "coalesce(nullif(ltrim(replace(split_part("
@@ -23,12 +25,27 @@
     end
 {%- endmacro %}
 
-{# The type of file that an extension in lower case stands for. #}
+{# The kind of media file that an extension in lower case stands for; null where
+   it is not known as one of a media file, such as what follows the dot in
+   Smith.J. Some kinds have several extensions, and what a phone calls HEIC
+   often becomes a JPEG on its way into FileMaker or out of it. #}
 {% macro file_type(extension) -%}
-    case {{ extension }}
-        when 'jpeg' then 'jpg'
-        when 'tiff' then 'tif'
-        else {{ extension }}
+    case
+        {%- for extensions in [
+            ['jpg', 'jpeg', 'jpe', 'jfif', 'heic', 'heif', 'hif'],
+            ['tif', 'tiff'], ['bmp', 'dib'], ['dcm', 'dicom'], ['jp2', 'j2k'],
+            ['mov', 'qt', 'mp4', 'm4v'], ['mpg', 'mpeg', 'mpe'],
+            ['3gp', '3g2'], ['aif', 'aiff'],
+        ] %}
+        when {{ extension }} in ('{{ extensions | join("', '") }}')
+            then '{{ extensions[0] }}'
+        {%- endfor %}
+        when {{ extension }} in (
+            'png', 'gif', 'webp', 'avif', 'svg', 'psd', 'pdf', 'dng', 'cr2',
+            'cr3', 'nef', 'arw', 'orf', 'rw2', 'raf', 'avi', 'wmv', 'mkv',
+            'webm', 'mts', 'mp3', 'm4a', 'wav'
+        )
+            then {{ extension }}
     end
 {%- endmacro %}
 

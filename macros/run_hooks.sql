@@ -9,8 +9,6 @@
         {# these run hooks, too, and make nothing #}
         {% set makes = flags.WHICH not in ['compile', 'generate', 'test'] %}
         {% if target.type == 'duckdb' %}
-            {% set limit = var('duckdb_memory_limit') %}
-            {% do run_query("set global memory_limit = '" ~ limit ~ "'") %}
             {% set folders = [flags.TARGET_PATH or 'target', flags.LOG_PATH] %}
             {% set call = 'files.prepare(connection, '
                 ~ (data_folder() | tojson) ~ ', ' ~ (folders | tojson)
@@ -33,6 +31,10 @@
         {% do check_settings() %}
         {% if makes %}
             {% do prepare_memory() %}
+        {% endif %}
+        {% if target.type == 'duckdb' %}
+            {% set limit = var('duckdb_memory_limit') %}
+            {% do run_query("set global memory_limit = '" ~ limit ~ "'") %}
         {% endif %}
     {% endif %}
 {% endmacro %}
@@ -93,14 +95,16 @@
 
 {# The first sentences of each test that found something. A test that has
    sentences is configured with `meta: {sentence: true}` and selects a column
-   `sentence`. #}
+   `sentence`; `sentences: N` in meta says N of them instead of five. #}
 {% macro sentences(results) %}
     {% set lines = [] %}
     {% for result in results %}
         {% set node = result.node %}
         {% if result.status in ['fail', 'warn'] and node.config.meta.sentence %}
             {% set findings = "(" ~ node.compiled_code ~ ") as findings" %}
-            {% set query = "select sentence from " ~ findings ~ " limit 5" %}
+            {% set limit = node.config.meta.sentences or 5 %}
+            {% set query = "select sentence from " ~ findings ~ " limit "
+                ~ limit %}
             {% for row in run_query(query) %}
                 {% do lines.append(
                     ('Warning: ' if result.status == 'warn' else 'Failed: ')

@@ -1,5 +1,35 @@
+{# The settings (vars) of this project. #}
+{% macro setting_names() %}
+    {{ return([
+        'filemaker_date_order', 'source_prefix', 'destination_bucket',
+        'destination_key_template', 'batch_name_suffix', 'import_source',
+        'image_extensions', 'record_numbers_confirmed', 'today',
+        'unlinked_policy', 'duckdb_memory_limit',
+    ]) }}
+{% endmacro %}
+
 {# End the build before anything is made if a setting cannot be used. #}
 {% macro check_settings() %}
+    {% for name in invocation_args_dict.vars or {} %}
+        {% if name not in setting_names() %}
+            {{ exceptions.raise_compiler_error(
+                '--vars names ' ~ name ~ ', which is not a setting: the'
+                ~ ' settings are ' ~ setting_names() | join(', ')
+            ) }}
+        {% endif %}
+    {% endfor %}
+    {% for name in [
+        'source_prefix', 'destination_bucket', 'destination_key_template',
+        'batch_name_suffix', 'import_source', 'duckdb_memory_limit',
+    ] %}
+        {% if var(name) is not string %}
+            {{ unusable_setting(name, 'must be a text in quotation marks') }}
+        {% elif modules.re.search('[\\x00-\\x1f\\x7f]', var(name)) %}
+            {{ unusable_setting(
+                name, 'must not have line breaks or other control characters'
+            ) }}
+        {% endif %}
+    {% endfor %}
     {% if var('filemaker_date_order') not in ['mdy', 'dmy', 'ymd'] %}
         {{ unusable_setting(
             'filemaker_date_order', 'must be mdy, dmy or ymd'
@@ -8,13 +38,91 @@
     {% if var('unlinked_policy') not in ['report', 'copy'] %}
         {{ unusable_setting('unlinked_policy', 'must be report or copy') }}
     {% endif %}
+    {% if var('record_numbers_confirmed') is not boolean %}
+        {{ unusable_setting(
+            'record_numbers_confirmed',
+            'must be true or false, without quotation marks'
+        ) }}
+    {% endif %}
     {% if var('today') and not is_iso_date(var('today') | string) %}
         {{ unusable_setting('today', 'must be a date, YYYY-MM-DD, or empty') }}
     {% endif %}
-    {% if not image_extensions() %}
+    {% do check_names() %}
+    {% do check_destination() %}
+    {% if not is_memory_limit(var('duckdb_memory_limit')) %}
+        {{ unusable_setting(
+            'duckdb_memory_limit', 'must be an amount such as 1GB or 800MB'
+        ) }}
+    {% endif %}
+{% endmacro %}
+
+{# Settings by which objects and batches are found. #}
+{% macro check_names() %}
+    {% set prefix = var('source_prefix') %}
+    {% if prefix.startswith('/') or modules.re.match('s3:', prefix, 2) %}
+        {{ unusable_setting(
+            'source_prefix', 'must begin with the first folder in the bucket,'
+            ~ ' without the bucket and without / in front'
+        ) }}
+    {% elif prefix and not prefix.endswith('/') %}
+        {{ unusable_setting(
+            'source_prefix',
+            'must end in /, or be empty if the dump is the whole bucket'
+        ) }}
+    {% endif %}
+    {% set source = var('import_source') %}
+    {% if not source or source != source.strip() %}
+        {{ unusable_setting(
+            'import_source', 'must not be empty, nor have blanks around it'
+        ) }}
+    {% endif %}
+    {% set given = var('image_extensions') %}
+    {% if given is not string and (
+        given is mapping or given is not sequence or given | reject('string')
+        | list
+    ) %}
+        {{ unusable_setting('image_extensions', 'must be a list of words') }}
+    {% elif not image_extensions() %}
         {{ unusable_setting('image_extensions', 'must name an extension') }}
     {% endif %}
+    {% for extension in image_extensions() %}
+        {% if not modules.re.match('[a-z0-9]+\\Z', extension) %}
+            {{ unusable_setting(
+                'image_extensions', 'must be a list of plain words such as jpg,'
+                ~ ' without dots, and ' ~ extension ~ ' is not one'
+            ) }}
+        {% endif %}
+    {% endfor %}
+{% endmacro %}
+
+{# Settings that say where copies go. Some stores take a key for a path, where
+   // is / and .. is the folder above: two keys would be one place. #}
+{% macro check_destination() %}
+    {% set bucket = var('destination_bucket') %}
+    {% if bucket and not modules.re.match(
+        '(arn:[^ ]+|[A-Za-z0-9][A-Za-z0-9._-]+)\\Z', bucket
+    ) %}
+        {{ unusable_setting(
+            'destination_bucket', 'must be the name of a bucket, or empty'
+        ) }}
+    {% endif %}
     {% do destination_key({}) %}
+    {% set template = var('destination_key_template') %}
+    {% if modules.re.search(
+        '^/|/\\Z|//|\\\\|(^|/)[.][.]?(/|\\Z)', template
+    ) %}
+        {{ unusable_setting(
+            'destination_key_template', 'must not begin or end with /, nor'
+            ~ ' have //, a backslash, or . or .. as the name of a folder'
+        ) }}
+    {% endif %}
+{% endmacro %}
+
+{# Whether DuckDB takes a text for an amount of memory, which is not tiny. #}
+{% macro is_memory_limit(text) %}
+    {% set amount = '((?=.*[1-9])[0-9]+([.][0-9]+)? *[mgt](i?b)?'
+        ~ '|(100|[1-9][0-9]?) *%)\\Z' %}
+    {{ return(modules.re.match(amount, text, 2) is not none) }}
 {% endmacro %}
 
 {% macro unusable_setting(name, meaning) %}
@@ -26,7 +134,7 @@
 
 {# Whether a text is a date of the calendar, YYYY-MM-DD. #}
 {% macro is_iso_date(text) %}
-    {% if not modules.re.match('[0-9]{4}-[0-9]{2}-[0-9]{2}$', text) %}
+    {% if not modules.re.match('[0-9]{4}-[0-9]{2}-[0-9]{2}\\Z', text) %}
         {{ return(false) }}
     {% endif %}
     {% set year, month, day = text.split('-') | map('int') | list %}
@@ -56,12 +164,10 @@
         'data_folder': 'seeds/sample' if is_sample() else data_folder(),
         'today': build_date(),
         'image_extensions': image_extensions() | join(' '),
+        'record_numbers_confirmed': var('record_numbers_confirmed')
+            | string | lower,
     } %}
-    {% for name in [
-        'filemaker_date_order', 'source_prefix', 'destination_bucket',
-        'destination_key_template', 'batch_name_suffix', 'import_source',
-        'unlinked_policy', 'duckdb_memory_limit',
-    ] %}
+    {% for name in setting_names() if name not in settings %}
         {% do settings.update({name: var(name) | string}) %}
     {% endfor %}
     {{ return(settings) }}
@@ -79,8 +185,9 @@
 {# The var image_extensions, a list or a text with blanks, as a list. #}
 {% macro image_extensions() %}
     {% set extensions = var('image_extensions') %}
-    {% if extensions is string %}
-        {% set extensions = extensions.replace(',', ' ').split() %}
+    {% if extensions is not sequence or extensions is string %}
+        {% set extensions = extensions | string | replace(',', ' ') %}
+        {% set extensions = extensions.split() %}
     {% endif %}
     {{ return(extensions | map('lower') | list) }}
 {% endmacro %}
@@ -92,7 +199,7 @@
         'patient_id', 'batch_id', 'recid', 'extension', 'captured_date',
         'filemaker_id',
     ] %}
-    {% set template = var('destination_key_template') %}
+    {% set template = var('destination_key_template') | string %}
     {% set terms = [] %}
     {% for part in modules.re.split('([{][^{}]*[}])', template) if part %}
         {% if part[1:-1] in known and part[0] == '{' %}

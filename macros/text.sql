@@ -69,9 +69,23 @@
     end
 {%- endmacro %}
 
+{# A key's text up to its last slash; empty where it has none. #}
+{% macro folder(key) -%}
+    case
+        when strpos({{ key }}, '/') > 0
+            then substr(
+                {{ key }},
+                1,
+                length({{ key }}) - strpos(reverse({{ key }}), '/') + 1
+            )
+        else ''
+    end
+{%- endmacro %}
+
 {# Whether a text begins with a prefix, which is not a pattern. #}
 {% macro has_prefix(text, prefix) -%}
-    substr({{ text }}, 1, {{ prefix | length }}) = {{ text_literal(prefix) }}
+    substr({{ text }}, 1, {{ prefix | string | length }})
+    = {{ text_literal(prefix) }}
 {%- endmacro %}
 
 {# The text as a bigint; null where it is not 1 to 18 digits. #}

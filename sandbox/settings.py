@@ -6,7 +6,7 @@ do not depend on the day: all invented dates are before it or in the year 2999. 
 """
 
 DUMP = "filemaker-import/images-bulk-dump/"
-DEFAULT_VARS: dict[str, str | list[str]] = {
+DEFAULT_VARS: dict[str, str | bool | list[str]] = {
     "filemaker_date_order": "mdy",
     "source_prefix": DUMP,
     "destination_bucket": "",
@@ -14,6 +14,7 @@ DEFAULT_VARS: dict[str, str | list[str]] = {
     "batch_name_suffix": " (FileMaker Import)",
     "import_source": "filemaker_import",
     "image_extensions": ["jpg", "jpeg", "png", "gif", "webp", "tif", "tiff", "bmp", "heic", "heif"],
+    "record_numbers_confirmed": False,
     "today": "2026-01-01",
     "unlinked_policy": "report",
     "duckdb_memory_limit": "1GB",

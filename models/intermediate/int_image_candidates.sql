@@ -41,9 +41,7 @@ nexus_matches as (
 
 held_images as (
 
-    select recid
-    from {{ ref('stg_held_images') }}
-    where recid is not null
+    select * from {{ ref('stg_held_images') }}
 
 ),
 

@@ -23,7 +23,11 @@ final as (
         outcome,
         {{ to_bigint('attempts') }} as attempts,
         error,
-        outcome in ('copied', 'already_present') as is_verified
+        outcome in ('copied', 'already_present') as is_verified,
+        coalesce(outcome in (
+            'copied', 'already_present', 'conflict', 'source_missing',
+            'source_changed', 'held_back', 'failed'
+        ), false) as is_known_outcome
     from source
 
 )

@@ -1,16 +1,16 @@
 -- One row per record that a reviewer holds back.
 
-with source as (
+with lines as (
 
-    select * from {{ ref('held_images') }}
+    select * from {{ ref('stg_held_image_lines') }}
 
 ),
 
 final as (
 
-    select distinct
-        {{ to_recid(trimmed('recid')) }} as recid
-    from source
+    select distinct recid
+    from lines
+    where recid is not null
 
 )
 

@@ -25,7 +25,8 @@ final as (
         batch_id,
         s3_key,
         {{ to_uuid_text('filemaker_id_text') }} as filemaker_id,
-        {{ to_recid('filemaker_id_text') }} as recid
+        nullif({{ to_recid('filemaker_id_text') }}, 0) as recid,
+        filemaker_id_text is not null as has_filemaker_id
     from trimmed
 
 )

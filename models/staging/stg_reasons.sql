@@ -13,7 +13,8 @@ final as (
         {{ to_bigint('reason_order') }} as reason_order,
         reason,
         meaning,
-        what_to_do
+        what_to_do,
+        mostly_means
     from source
 
 )

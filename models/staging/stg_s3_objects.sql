@@ -1,22 +1,9 @@
 -- One row per object of the dump, as listed. Values are taken unchanged.
-{%- set source_prefix = var('source_prefix') %}
 
-with source as (
+with in_dump as (
 
-    select * from {{ ref('s3_inventory') }}
-
-),
-
-in_dump as (
-
-    select
-        bucket,
-        "key",
-        substr("key", {{ source_prefix | length + 1 }}) as name,
-        {{ to_bigint('size') }} as size,
-        nullif(etag, '') as etag
-    from source
-    where {{ has_prefix('"key"', source_prefix) }}
+    select * from {{ ref('stg_s3_inventory') }}
+    where is_in_dump
 
 ),
 

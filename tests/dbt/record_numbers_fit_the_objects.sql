@@ -1,6 +1,7 @@
 -- Guards the assumption that the images were dumped under the export's record
 -- numbers. A clone of a FileMaker file numbers its records again from 1, and
--- every link would be wrong.
+-- every link would be wrong. Extensions are evidence and no proof, so a person
+-- who has checked can say so.
 {{ config(meta={'sentence': true}) }}
 
 select
@@ -11,6 +12,9 @@ select
     || ' file names with an extension other than the commonest, '
     || cast(agreeing_file_names as varchar)
     || ' agree with their object): export the table from the same FileMaker'
-    || ' file as the images, not from a clone.' as sentence
+    || ' file as the images, not from a clone; or, if a few images that you'
+    || ' open show the patients and days of their records, set'
+    || ' record_numbers_confirmed to true in dbt_project.yml and run'
+    || ' `dbt build` again.' as sentence
 from {{ ref('record_number_evidence') }}
-where telling_file_names >= 5 and agreeing_file_names * 2 < telling_file_names
+where is_contradicted and not {{ var('record_numbers_confirmed') }}

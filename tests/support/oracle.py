@@ -8,7 +8,7 @@ import csv
 import hashlib
 import re
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
 
@@ -32,6 +32,8 @@ MART_COLUMNS = {
     "unmatched_patients": ("filemaker_patient_id", "image_count", "first_date", "last_date"),
     "import_summary": ("metric", "value"),
     "batches_to_relink": ("id", "patient_id", "new_patient_id", "captured_date", "image_count", "image_ids_md5"),
+    "unreadable_keys": ("seed", "column_name", "line_count"),
+    "record_number_evidence": ("file_names", "telling_file_names", "agreeing_file_names", "is_contradicted"),
 }  # fmt: skip
 
 # The only mart whose rows have an order; the others are multisets.
@@ -44,6 +46,21 @@ ROW_REASONS = (
     "missing_object", "ambiguous_object", "unsupported_file_type", "empty_object",
 )  # fmt: skip
 OBJECT_REASONS = ("unrecognised_key", "no_metadata", "record_skipped")
+
+# The data tests that judge the inputs and the settings, and fail a build.
+JUDGES = (
+    "held_images_can_be_read", "the_dump_is_under_source_prefix", "something_is_linked",
+    "record_numbers_fit_the_objects",
+)  # fmt: skip
+OUTCOMES_OF_COPIES = (
+    "copied", "already_present", "conflict", "source_missing", "source_changed", "held_back", "failed",
+)  # fmt: skip
+# Extensions that are written for one kind of file, and those that are each a kind of their own.
+FILE_KINDS = (
+    "jpg jpeg jpe jfif heic heif hif", "tif tiff", "bmp dib", "dcm dicom", "jp2 j2k", "mov qt mp4 m4v",
+    "mpg mpeg mpe", "3gp 3g2", "aif aiff", "png", "gif", "webp", "avif", "svg", "psd", "pdf", "dng", "cr2", "cr3",
+    "nef", "arw", "orf", "rw2", "raf", "avi", "wmv", "mkv", "webm", "mts", "mp3", "m4a", "wav",
+)  # fmt: skip
 
 NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
 WHITE_SPACE = " \t\n\v\f\r\u00a0"
@@ -63,6 +80,8 @@ def read_recid(text):
     """The number that a recid reads as, or None."""
     text = trimmed(text) or ""
     if not re.fullmatch(r"([0-9]+|[0-9]{1,3}(,[0-9]{3})+)(\.0*)?", text):
+        return None
+    if re.fullmatch(r"[0-9]{1,3}\.000", text):  # it may be a thousand with a dot
         return None
     digits = text.split(".")[0].replace(",", "").lstrip("0")
     return int(digits or "0") if len(digits) <= 18 else None
@@ -91,6 +110,12 @@ def read_date(text, order):
         return date(parts["y"], parts["m"], parts["d"])
     except ValueError:
         return None
+
+
+def file_kind(extension):
+    """The kind of media file that an extension is known for, or None."""
+    extension = (extension or "").translate(A_TO_Z)
+    return next((kind for kind in FILE_KINDS if extension in kind.split(" ")), None)
 
 
 def read_nexus_id(text):
@@ -292,6 +317,77 @@ def read_batches_to_relink(folder, export, objects, nexus_patients):
     return found
 
 
+def unreadable_keys(folder, export):
+    """Per seed and column by which its lines are recognised: how many lines cannot be read."""
+    inventory = read_seed(folder, "s3_inventory")
+    patients, batches = read_seed(folder, "nexus_patients"), read_seed(folder, "nexus_image_batches")
+    images, results = read_seed(folder, "nexus_images"), read_copy_results(folder)
+
+    def missing(rows, column):
+        return sum(read_nexus_id(row[column]) is None for row in rows)
+
+    unknown = [row for row in images if trimmed(row["filemaker_id"]) and not read_uuid(row["filemaker_id"])]
+    return {
+        ("filemaker_images_metadata", "recid"): sum(row["recid"] is None for row in export),
+        ("s3_inventory", "bucket"): sum(row["bucket"] is None for row in inventory),
+        ("s3_inventory", "key"): sum(row["key"] is None for row in inventory),
+        ("s3_inventory", "size"): sum(read_size(row["size"]) is None for row in inventory),
+        ("nexus_patients", "patient_id"): missing(patients, "patient_id"),
+        ("nexus_patients", "filemaker_id"): sum(
+            trimmed(row["filemaker_id"]) is not None and read_uuid(row["filemaker_id"]) is None for row in patients
+        ),
+        ("nexus_image_batches", "id"): missing(batches, "id"),
+        ("nexus_image_batches", "patient_id"): missing(batches, "patient_id"),
+        ("nexus_image_batches", "captured_date"): sum(
+            read_date(row["captured_date"], "ymd") is None for row in batches
+        ),
+        ("nexus_images", "id"): missing(images, "id"),
+        ("nexus_images", "batch_id"): missing(images, "batch_id"),
+        ("nexus_images", "filemaker_id"): sum(read_positive_recid(row["filemaker_id"]) is None for row in unknown),
+        ("held_images", "recid"): sum(recid is None for recid in read_held_lines(folder)),
+        ("copy_results", "image_id"): sum(read_uuid(row["image_id"]) is None for row in results),
+        ("copy_results", "destination_key"): sum(
+            row["destination_bucket"] is None or row["destination_key"] is None for row in results
+        ),
+        ("copy_results", "outcome"): sum(row["outcome"] not in OUTCOMES_OF_COPIES for row in results),
+    }
+
+
+def read_copy_results(folder):
+    """The lines of copy_results.csv; the last one is left out if it is cut off, without a line end."""
+    rows = read_seed(folder, "copy_results")
+    return rows if (folder / "copy_results.csv").read_bytes().endswith(b"\n") else rows[:-1]
+
+
+def read_held_lines(folder):
+    """The record number, or None, of each line of held_images.csv in which anything is written."""
+    rows = read_seed(folder, "held_images")
+    return [
+        read_positive_recid(row["recid"])
+        for row in rows
+        if any(row[column] is not None for column in ("recid", "held_by", "held_on"))
+    ]
+
+
+def record_number_evidence(export, objects):
+    """How many file names tell something about the record numbers, and how many of them agree with their object."""
+    kinds_of_objects = defaultdict(set)
+    for item in objects:
+        if item["recid"] is not None and (kind := file_kind(item["extension"])) is not None:
+            kinds_of_objects[item["recid"]].add(kind)
+    pairs = set()
+    for row in export:
+        match = re.fullmatch(r"(?s).*\.([A-Za-z0-9]{1,5})", trimmed(row["texts"]["fileName"]) or "")
+        kind = file_kind(match[1]) if match else None
+        if kind is not None and row["recid"] in kinds_of_objects:
+            pairs.add((row["recid"], kind))
+    counts = Counter(kind for _, kind in pairs)
+    commonest = min(counts, key=lambda kind: (-counts[kind], kind), default=None)
+    telling = [(recid, kind) for recid, kind in pairs if kind != commonest]
+    agreeing = sum(kind in kinds_of_objects[recid] for recid, kind in telling)
+    return len(pairs), len(telling), agreeing, len(telling) >= 5 and agreeing < len(telling) / 2
+
+
 # --- The marts -----------------------------------------------------------------------------------------------------
 
 
@@ -310,7 +406,7 @@ def expected_marts(folder: Path, settings: dict) -> dict[str, list[tuple]]:
     nexus_patients = read_patients(folder)
     nexus_batch_ids, nexus_batch_patients = read_batches(folder)
     nexus_images = read_nexus_images(folder)
-    held = {read_positive_recid(row["recid"]) for row in read_seed(folder, "held_images")}
+    held = set(read_held_lines(folder))
 
     objects_of = defaultdict(list)
     for item in objects:
@@ -492,6 +588,10 @@ def expected_marts(folder: Path, settings: dict) -> dict[str, list[tuple]]:
         "already_linked_images": len(export) - len(linked) - len(skipped),
         "skipped_images": len(skipped),
         "objects": len(objects),
+        "objects_outside_prefix": sum(
+            row["key"] is not None and not row["key"].startswith(settings["source_prefix"])
+            for row in read_seed(folder, "s3_inventory")
+        ),
         "already_linked_objects": already_linked_objects,
         "unmatched_objects": len(unmatched_objects),
         "image_batches": len(image_batch),
@@ -531,4 +631,24 @@ def expected_marts(folder: Path, settings: dict) -> dict[str, list[tuple]]:
         "unmatched_patients": [(patient, len(dates), min(dates), max(dates)) for patient, dates in dates_of.items()],
         "import_summary": list(summary.items()),
         "batches_to_relink": read_batches_to_relink(folder, export, objects, nexus_patients),
+        "unreadable_keys": [(*key, count) for key, count in unreadable_keys(folder, export).items()],
+        "record_number_evidence": [record_number_evidence(export, objects)],
     }
+
+
+def expected_refusals(folder: Path, settings: dict, marts: dict[str, list[tuple]]) -> set[str]:
+    """Those of `JUDGES` that should fail a build of `folder`.
+
+    `marts` are its marts, as `expected_marts` gives them.
+    """
+    settings = DEFAULT_VARS | settings
+    summary = dict(marts["import_summary"])
+    refusals = {
+        "held_images_can_be_read": None in read_held_lines(folder),
+        "the_dump_is_under_source_prefix": summary["objects"] == 0 and read_seed(folder, "s3_inventory") != [],
+        "something_is_linked": summary["export_rows"] >= 20
+        and summary["linked_images"] + summary["already_linked_images"] == 0,
+        "record_numbers_fit_the_objects": marts["record_number_evidence"][0][-1]
+        and not settings["record_numbers_confirmed"],
+    }
+    return {test for test, refuses in refusals.items() if refuses}

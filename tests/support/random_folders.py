@@ -34,7 +34,7 @@ class SeedFile(NamedTuple):
 class Folder(NamedTuple):
     """A data folder, and the dbt vars to read it with (`today` always among them)."""
 
-    settings: dict[str, str | list[str]]
+    settings: dict[str, str | bool | list[str]]
     files: dict[str, SeedFile]
 
 
@@ -84,6 +84,23 @@ EXTENSIONS = (
     "jpg", "jpg", "jpg", "JPG", "png", "HEIC", "jpeg", "pdf", "tIfF", "mov", "j pg", "j,pg", 'j"pg', "j'pg", "jpg ",
     "gİf", "{recid}", "j\npg", "ＪＰＧ", "足",
 )  # fmt: skip
+FILE_NAMES = (
+    "IMG_1.jpg",
+    "IMG_2.HEIC",
+    "IMG_3.JPEG",
+    "scan.pdf",
+    "",
+    "4.png",
+    "5.Png ",
+    "a.tiff",
+    "clip.mp4",
+    "photo.2016",
+    "Smith.J",
+    "no extension",
+    "a.b.jpg",
+    "jpg",
+    "6.jpg\n",
+)
 # Names under the prefix without a recid; `{n}` is a recid that is in use.
 ODD_NAMES = (
     "{n}_thumb.jpg", "{n}.1.jpg", "0{n}.jpg", "sub/{n}.jpg", "{n}", "{n}.", ".jpg", "", "Thumbs.db", "{n} .jpg",
@@ -94,11 +111,11 @@ SIZES = (
     "000000000000000042", "0000000000000000042",
 )  # fmt: skip
 BUCKETS = ("clinic-dump", "clinic-dump", "clinic-dump", "second-bucket")
-PREFIXES = ("", "dump/", "dump 1/", 'dump, "old" & o\'ne/', "du_p%/(1).+[a]/", "dümp\\", "dump/1")
+PREFIXES = ("", "dump/", "dump 1/", 'dump, "old" & o\'ne/', "du_p%/(1).+[a]/", "dümp\\/", "dump/1/")
 TEMPLATES = (
     "{recid}.{extension}", "{patient_id}/{captured_date}/{filemaker_id}/{recid}.{extension}",
     "{batch_id} a,b \"c\" it's/{recid}-{recid}", "100%/_{captured_date}_{recid}_{filemaker_id}.{extension}",
-    "a\\1/$1/{recid}",
+    "a~1/$1/{recid}",
 )  # fmt: skip
 
 Below = Callable[[int], int]
@@ -190,12 +207,13 @@ def make_settings(below):
             below,
             (
                 ["JPG"],
-                ["jpg", "{recid}", "足", "GIF"],
-                ["jpg", "j pg", "j,pg", 'j"pg', "j'pg", "Pdf"],
-                ["png", "足", "GIF"],
+                ["jpg", "GIF"],
+                ["jpg", "HEIC", "Pdf"],
+                ["png", "GIF"],
             ),
         )
     settings["unlinked_policy"] = pick(below, ("report", "copy"))
+    settings["record_numbers_confirmed"] = once_in(below, 4)
     return settings
 
 
@@ -205,7 +223,7 @@ def make_settings(below):
 class World(NamedTuple):
     """What the files of one folder have in common."""
 
-    settings: dict[str, str | list[str]]
+    settings: dict[str, str | bool | list[str]]
     patients: list[str]
     days: list[date]
     visits: list[tuple[str, date]]
@@ -284,7 +302,7 @@ def make_export_row(below, world, number, exported):
         pick(below, TYPES),
         pick(below, ("", "", *TEXTS)),
         around(below, filemaker_id),
-        pick(below, ("IMG_1.jpg", "IMG_2.HEIC", "scan.pdf", "", *TEXTS)),
+        pick(below, (*FILE_NAMES, pick(below, TEXTS))),
         pick(below, ("?", "left foot", *TEXTS)),
         exported_on,
     )
@@ -325,7 +343,10 @@ def make_inventory(below, world):
         objects.append(make_object(below, world, pick(below, ODD_NAMES).replace("{n}", str(pick(below, world.recids)))))
     if once_in(below, 3):
         objects.append(make_object(below, world, f"{world.recids[0] + 900_000}.jpg"))
-    return [row for row in objects if row[1] != ""]
+    objects = [row for row in objects if row[1] != ""]
+    if once_in(below, 6):  # lines without a key or a bucket
+        objects += [("clinic-dump", "", "5", "e", "", ""), ("", f"{world.settings['source_prefix']}x", "", "e", "", "")]
+    return objects
 
 
 # --- Nexus ---------------------------------------------------------------------------------------------------------
@@ -379,7 +400,7 @@ def make_nexus_batches(below, world, pairs):
                 source = "scanner"
             rows.append(
                 (
-                    around(below, any_case(below, batch_id)),
+                    "" if once_in(below, 30) else around(below, any_case(below, batch_id)),
                     around(below, any_case(below, nexus)),
                     pick(below, ("5 Nov 2016", "", 'o\'ld, "name"')),
                     around(below, captured),
@@ -453,7 +474,7 @@ def make_copy_results(below, world):
         (
             "run-1",
             pick(below, ("2026-01-05T09:12:44+00:00", "?")),
-            name_based_id(f"image:{pick(below, world.filemaker_ids)}"),
+            "?" if once_in(below, 8) else name_based_id(f"image:{pick(below, world.filemaker_ids)}"),
             "clinic-dump",
             f"{world.settings['source_prefix']}{pick(below, world.recids)}.jpg",
             pick(below, ("d41d8cd98f00b204e9800998ecf8427e", "")),
@@ -489,6 +510,13 @@ def make_folder(below: Below, rows: int) -> Folder:
     nexus_batches, batch_ids = make_nexus_batches(below, world, pairs)
     nexus_images = make_nexus_images(below, world, batch_ids, inventory)
     left_batches, images_in_left_batches = make_left_batches(below, export)
+    # A wrong setting or a wrong mapping takes every row at once.
+    trouble = pick(below, ("none", "none", "none", "none", "none", "prefix", "mapping", "none"))
+    if trouble == "prefix" and world.settings["source_prefix"]:
+        inventory = [(bucket, "elsewhere/" + key.rsplit("/")[-1], *rest) for bucket, key, *rest in inventory]
+    elif trouble == "mapping":
+        nexus_patients = [(patient, f"{{{known_as}}}") for patient, known_as in nexus_patients]
+        nexus_images, images_in_left_batches = [], []
     tables = {
         "filemaker_images_metadata": export,
         "s3_inventory": inventory,
@@ -501,7 +529,10 @@ def make_folder(below: Below, rows: int) -> Folder:
     files = {}
     for seed, table in tables.items():
         form = [once_in(below, times) for times in (4, 4, 4, 10)]
-        files[seed] = SeedFile(rearranged(below, table), *form, last_line_ends=not once_in(below, 6))
+        rows = rearranged(below, table)
+        # without a line end, even the header of copy_results.csv counts as cut off
+        ends = not once_in(below, 6) or (seed == "copy_results" and not rows)
+        files[seed] = SeedFile(rows, *form, last_line_ends=ends)
     return Folder(world.settings, files)
 
 
@@ -539,7 +570,7 @@ def quoted(value, always):
     return value
 
 
-def large_folder(seed: int, rows: int, path: Path) -> dict[str, str | list[str]]:
+def large_folder(seed: int, rows: int, path: Path) -> dict[str, str | bool | list[str]]:
     """Write a folder with `rows` export rows, the same for the same `seed`; its settings are returned."""
     folder = make_folder(random.Random(seed).randrange, rows)
     write_folder(folder, path)

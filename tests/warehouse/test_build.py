@@ -291,6 +291,57 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_sentence(dbt, name, value
     assert not dbt.project.manifest.exists()
 
 
+UNUSABLE = {
+    "filemaker_date_order": ["MDY", None],
+    "source_prefix": ["/dump/", "dump", "s3://clinic/dump/", None, "dump\n/"],
+    "destination_bucket": ["s3://clinic", "clinic/dump", None],
+    "destination_key_template": [
+        "/{patient_id}/{recid}", "{patient_id}//{recid}", "{patient_id}/../{recid}", "./{recid}", "{recid}/",
+        "{patient_id}\\{recid}", ["{recid}"],
+    ],
+    "batch_name_suffix": [None, "a\tb"],
+    "import_source": ["", " filemaker_import", None],
+    "image_extensions": [[".jpg"], "jpg;png", ["jpg", "*"], ["j pg"], ["füß"], None, [True], {"jpg": 1}, 5],
+    "record_numbers_confirmed": ["false", "yes", None, 1],
+    "today": ["2026-1-2", "2026-01-02\n", "2026-13-01"],
+    "unlinked_policy": ["Copy", None],
+    "duckdb_memory_limit": ["plenty", "1000", "0GB", "1GB; select 1", "150%", "", 1],
+}  # fmt: skip
+
+
+def test_each_setting_is_refused_by_name_where_it_cannot_work_and_taken_where_it_can(dbt):
+    for name, values in UNUSABLE.items():
+        for value in values:
+            ended = dbt("run-operation", "check_settings", variables={name: value})
+            assert not ended.success, (name, value)
+            assert f"the var {name} cannot be used: it must " in ended.text, (name, value)
+            assert "Traceback" not in ended.text
+    usable = {
+        "source_prefix": "", "destination_bucket": "arn:aws:s3:eu-west-1:1:accesspoint/a", "batch_name_suffix": "",
+        "import_source": "it's, \"FM\" 2", "image_extensions": "JPG, 3gp", "record_numbers_confirmed": True,
+        "today": "", "duckdb_memory_limit": "80%", "destination_key_template": "a..b/.{recid}/{extension}",
+    }  # fmt: skip
+    ended = dbt("run-operation", "check_settings", variables=usable)
+    assert ended.success, ended.text
+
+
+def test_a_name_that_is_not_a_setting_is_refused_with_the_names_that_are(dbt):
+    for name in ("source_prefx", "SOURCE_PREFIX"):
+        ended = dbt("build", variables={name: "dump/"})
+        assert not ended.success
+        assert f"--vars names {name}, which is not a setting: the settings are filemaker_date_order, " in ended.text
+        assert not dbt.project.manifest.exists()
+
+
+def test_a_setting_of_another_type_is_refused_by_name_even_where_dbt_reads_it_first(project):
+    """Models are rendered before any check of ours runs."""
+    project.variables = {"source_prefix": None, "image_extensions": 5, "destination_key_template": 7}
+    ended = project.dbt("build", *NO_UNIT_TESTS)
+    assert ended.returncode != 0
+    assert "the var source_prefix cannot be used: it must be a text in quotation marks" in ended.stdout
+    assert "Traceback" not in ended.stdout
+
+
 @pytest.mark.parametrize("kind", ["absolute", "relative"])
 def test_every_dbt_command_leaves_every_input_unchanged(project, kind):
     if kind == "relative":
@@ -343,7 +394,8 @@ def test_seeds_are_read_with_any_line_ends_column_order_and_extra_columns(dbt):
 def test_values_after_many_rows_may_contain_quotation_marks_and_line_feeds(dbt):
     rows = [{"recid": n, "Type": 'a "b", NULL\nc' if n > 30_000 else "x"} for n in range(1, 40_001)]
     write_seed(dbt.project.data, "filemaker_images_metadata", rows)
-    ended = dbt("build", *NO_UNIT_TESTS)
+    # none of these rows can be linked, which fails a whole build
+    ended = dbt("build", *NO_UNIT_TESTS, "--exclude", "something_is_linked")
     assert ended.success, ended.text
     assert dbt.project.query('select "type", count(*) from skipped_images group by all order by all') == [
         ('a "b", NULL\nc', 10_000),
@@ -399,10 +451,10 @@ def test_every_model_and_macro_is_described_and_every_column_declared(dbt):
         "select table_name, column_name from information_schema.columns where table_schema = 'main'"
     )
     nodes = {node.name: node for node in dbt.manifest.nodes.values() if node.resource_type in ("model", "seed")}
-    # the seed's own loading adds this one, which is not a column of the file
+    # the seeds' own loading adds this one, which is not a column of the file
     tables = nodes | {source.name: source for source in dbt.manifest.sources.values()}
     declared = {(name, column) for name, table in tables.items() for column in table.columns}
-    assert set(found) == declared | {("copy_results", "record_number")}
+    assert set(found) == declared | {("copy_results", "record_number"), ("held_images", "record_number")}
     macros = [macro for macro in dbt.manifest.macros.values() if macro.package_name == "image_linkage"]
     # materializations have no description of their own
     assert [macro.name for macro in macros if not macro.description and "materialization_" not in macro.name] == []
@@ -416,7 +468,7 @@ def read_reference(seed: str) -> list[tuple]:
 
 def test_the_page_about_reasons_says_what_the_reference_seed_says():
     page = (PROJECT_ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
-    written = re.findall(r"^\| ([0-9]+) \| `(\w+)` \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    written = re.findall(r"^\| ([0-9]+) \| `(\w+)` \| (.*) \| (.*) \| (.*) \|$", page, re.MULTILINE)
     assert written == [row[1:] for row in read_reference("reasons")]
 
 
@@ -431,16 +483,23 @@ def test_no_free_text_of_a_record_is_in_the_output_or_text_files_of_dbt(project)
     """Every unreadable cell gets its reason; its value stays in the database file."""
     marker = "SECRETNAME"
     values = dict.fromkeys(SEED_COLUMNS["filemaker_images_metadata"], f'{marker}\n,"')
-    write_seed(project.data, "filemaker_images_metadata", [values] * 30)
+    write_seed(project.data, "filemaker_images_metadata", [values] * 19)
     write_seed(
         project.data,
         "s3_inventory",
         [{"bucket": "b", "key": f"{DUMP}{n}.jpg", "size": marker, "etag": marker} for n in range(3)],
     )
-    for seed in ("nexus_patients", "nexus_image_batches", "nexus_images", "held_images", "copy_results"):
+    for seed in ("nexus_patients", "nexus_image_batches", "nexus_images", "copy_results"):
         write_seed(project.data, seed, [dict.fromkeys(SEED_COLUMNS[seed], marker)])
+    write_seed(project.data, "held_images", [{"recid": 1, "held_by": marker, "held_on": marker}])
     ended = project.dbt("--debug", "build", *NO_UNIT_TESTS)
     assert ended.returncode == 0, ended.stdout
+    assert "copy_results.csv: outcome is missing or cannot be read in 1 line." in ended.stdout
     assert marker not in ended.stdout
     assert texts_with(project, marker) == []
     assert project.query("select distinct reason from image_outcome") == [("invalid_recid",)]
+    write_seed(project.data, "held_images", [{"recid": marker, "held_by": marker}])
+    ended = project.dbt("--debug", "build", "--select", "+held_images_can_be_read")
+    assert "held_images.csv cannot be read: line 2 has no record number" in ended.stdout
+    assert marker not in ended.stdout
+    assert texts_with(project, marker) == []

@@ -12,10 +12,12 @@ from hypothesis import settings as hypothesis_settings
 
 from linkage.seeds import SEED_COLUMNS
 from tests.support.oracle import (
+    JUDGES,
     MART_COLUMNS,
     OBJECT_REASONS,
     ROW_REASONS,
     expected_marts,
+    expected_refusals,
 )
 from tests.support.random_folders import data_folders, large_folder, write_folder
 
@@ -126,7 +128,7 @@ def check_conservation(result):
 
 
 def test_random_folders_hold_every_reason_and_lose_nothing():
-    seen = Counter()
+    seen, keys = Counter(), set()
 
     @hypothesis_settings(max_examples=200, derandomize=True, database=None, deadline=None)
     @given(data_folders())
@@ -134,6 +136,9 @@ def test_random_folders_hold_every_reason_and_lose_nothing():
         with tempfile.TemporaryDirectory() as name:
             write_folder(folder, Path(name))
             result = expected_marts(Path(name), folder.settings)
+            seen.update(expected_refusals(Path(name), folder.settings, result))
+            seen.update((seed, column) for seed, column, count in result["unreadable_keys"] if count)
+            keys.update((seed, column) for seed, column, _ in result["unreadable_keys"])
         check_conservation(result)
         seen.update(row[3] or row[2] for row in result["image_outcome"])
         seen.update(row[4] for row in result["unmatched_objects"])
@@ -141,7 +146,8 @@ def test_random_folders_hold_every_reason_and_lose_nothing():
         seen.update("several in a batch" for batch in result["image_batch"] if batch[-1] > 1)
 
     look_at()
-    wanted = {*ROW_REASONS, *OBJECT_REASONS, "linked", "already_linked", "unlinked copy", "several in a batch"}
+    wanted = {*ROW_REASONS, *OBJECT_REASONS, *JUDGES, *keys}
+    wanted |= {"linked", "already_linked", "unlinked copy", "several in a batch"}
     assert wanted - set(seen) == set()
 
 

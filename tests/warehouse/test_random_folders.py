@@ -1,4 +1,4 @@
-"""The marts of random data folders, compared with a second implementation of docs/specification.md in Python."""
+"""The marts and refusals of random data folders, compared with a second implementation of docs/specification.md."""
 
 import random
 from collections import Counter
@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from linkage.filemaker.date_order import WHITE_SPACE, contradicts, date_order_evidence, undecided_orders
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
-from tests.support.oracle import ORDERED_MARTS, read_seed
+from tests.support.oracle import JUDGES, ORDERED_MARTS, expected_refusals, read_seed
 from tests.support.oracle_findings import MART_COLUMNS, expected_marts, remembered
 from tests.support.projects import InProcess, Project, forget, postgres_project
+from tests.support.projects import given as given_variables
 from tests.support.random_folders import Folder, SeedFile, data_folders, large_folder, write_folder
 
 EVIDENCE_OF_BUILD = (
@@ -47,7 +48,8 @@ def check_marts(dbt: InProcess, variables: dict, before: dict | None = None) -> 
     """
     ended = dbt("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test", variables=variables)
     assert ended.success, ended.text
-    for mart, expected in expected_marts(dbt.project.data, variables, before).items():
+    marts = expected_marts(dbt.project.data, variables, before)
+    for mart, expected in marts.items():
         found = dbt.project.mart(mart, MART_COLUMNS[mart])
         if mart in ORDERED_MARTS:
             assert found == expected, mart
@@ -56,6 +58,13 @@ def check_marts(dbt: InProcess, variables: dict, before: dict | None = None) -> 
             assert (missing, unexpected) == (Counter(), Counter()), mart
 
     check_date_order_evidence(dbt, variables)
+    assert refusals(dbt, variables) == expected_refusals(dbt.project.data, variables, marts)
+
+
+def refusals(dbt: InProcess, variables: dict) -> set[str]:
+    """Those of `JUDGES` that fail on the marts as they are."""
+    ended = dbt.invoke(dbt.runner, ["test", "--select", *JUDGES, *given_variables(variables)])
+    return {result.node.name for result in ended.result if result.status == "fail"}
 
 
 def check_date_order_evidence(dbt: InProcess, variables: dict) -> None:

@@ -1,6 +1,7 @@
 -- One row: whether record numbers and objects belong together. An image keeps
 -- its extension on the way to the dump, so the extensions in the export's file
--- names are evidence: all but the commonest one, which agrees by chance.
+-- names are evidence: all but those of the commonest kind of file, which agrees
+-- by chance. What is no known extension of a media file proves nothing.
 
 with file_names as not materialized (
 
@@ -29,7 +30,10 @@ compared_pairs as (
         extension,
         case when object_extension = extension then 1 else 0 end as agreeing
     from file_names
-    where is_pair
+    where
+        is_pair
+        and extension is not null
+        and object_extension is not null
 
 ),
 
@@ -42,7 +46,10 @@ compared_others as (
         ) as agreeing
     from file_names
     inner join objects on objects.recid = file_names.recid
-    where not file_names.is_pair
+    where
+        not file_names.is_pair
+        and file_names.extension is not null
+        and objects.extension is not null
     group by file_names.recid, file_names.extension
 
 ),
@@ -81,13 +88,23 @@ totals as (
 
 ),
 
-final as (
+counted as (
 
     select
         cast(coalesce(file_names, 0) as bigint) as file_names,
         cast(coalesce(telling_file_names, 0) as bigint) as telling_file_names,
         cast(coalesce(agreeing_file_names, 0) as bigint) as agreeing_file_names
     from totals
+
+),
+
+final as (
+
+    select
+        *,
+        telling_file_names >= 5
+        and agreeing_file_names * 2 < telling_file_names as is_contradicted
+    from counted
 
 )
 

@@ -12,6 +12,12 @@ object_outcomes as (
 
 ),
 
+inventory as (
+
+    select * from {{ ref('stg_s3_inventory') }}
+
+),
+
 batches as (
 
     select * from {{ ref('image_batch') }}
@@ -104,6 +110,14 @@ figures as (
         'objects' as metric,
         sum(object_count) as metric_value
     from objects_by_outcome
+
+    union all
+
+    select
+        'objects_outside_prefix' as metric,
+        count(*) as metric_value
+    from inventory
+    where not is_in_dump
 
     {% for metric, outcome in [
         ('already_linked_objects', 'already_linked'),
