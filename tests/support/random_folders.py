@@ -400,7 +400,7 @@ def make_nexus_batches(below, world, pairs):
                 source = "scanner"
             rows.append(
                 (
-                    "" if once_in(below, 30) else around(below, any_case(below, batch_id)),
+                    "" if once_in(below, 12) else around(below, any_case(below, batch_id)),
                     around(below, any_case(below, nexus)),
                     pick(below, ("5 Nov 2016", "", 'o\'ld, "name"')),
                     around(below, captured),
@@ -431,7 +431,7 @@ def make_nexus_images(below, world, batch_ids, inventory):
             key = pick(below, ("", f"patients/{recid}.jpg", f"{recid}.jpg"))
         if way in ("key", "two") and inventory:
             key = pick(below, inventory)[1] + pick(below, ("", "", "", " "))
-        image_id = "" if once_in(below, 15) else around(below, any_case(below, image_id))
+        image_id = "" if once_in(below, 6) else around(below, any_case(below, image_id))
         batch_id = pick(below, ("0b000000-0000-4000-8000-00000000000b", "", *batch_ids))
         rows.append((image_id, around(below, any_case(below, batch_id)), around(below, known_as), key))
     return rows
@@ -510,8 +510,10 @@ def make_folder(below: Below, rows: int) -> Folder:
     nexus_batches, batch_ids = make_nexus_batches(below, world, pairs)
     nexus_images = make_nexus_images(below, world, batch_ids, inventory)
     left_batches, images_in_left_batches = make_left_batches(below, export)
-    # A wrong setting or a wrong mapping takes every row at once.
+    # A wrong setting or a wrong mapping takes every row at once, and leaves a large folder nothing to compare.
     trouble = pick(below, ("none", "none", "none", "none", "none", "prefix", "mapping", "none"))
+    if rows > 100:
+        trouble = "none"
     if trouble == "prefix" and world.settings["source_prefix"]:
         inventory = [(bucket, "elsewhere/" + key.rsplit("/")[-1], *rest) for bucket, key, *rest in inventory]
     elif trouble == "mapping":
