@@ -111,5 +111,5 @@
         {%- endfor %}
     end
     || lpad(cast(extract(year from {{ date }}) as varchar), 4, '0')
-    || {{ text_literal(var('batch_name_suffix')) }}
+    || {{ text_literal(setting('batch_name_suffix')) }}
 {%- endmacro %}

@@ -2,7 +2,7 @@
    source_prefix belongs to record 228. Null for any other key. Staging reads
    the inventory so; this is for keys in copy_results. #}
 {% macro record_of_key(key) -%}
-    {%- set prefix = var('source_prefix') -%}
+    {%- set prefix = setting('source_prefix') | string -%}
     {%- set name = "substr(" ~ key ~ ", " ~ (prefix | length + 1) ~ ")" -%}
     cast(
         case

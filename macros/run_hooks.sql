@@ -33,7 +33,7 @@
             {% do prepare_memory() %}
         {% endif %}
         {% if target.type == 'duckdb' %}
-            {% set limit = var('duckdb_memory_limit') %}
+            {% set limit = setting('duckdb_memory_limit') %}
             {% do run_query("set global memory_limit = '" ~ limit ~ "'") %}
         {% endif %}
     {% endif %}

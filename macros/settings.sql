@@ -8,6 +8,38 @@
     ]) }}
 {% endmacro %}
 
+{# The value of a setting. The sample has its own, whatever a clinic has set in
+   dbt_project.yml, except for what --vars gives. #}
+{% macro setting(name) -%}
+    {% set is_given = name in (invocation_args_dict.vars or {})
+        or model and model.resource_type == 'unit_test' -%}
+    {% if not is_given and is_sample() -%}
+        {{ return(sample_settings()[name]) }}
+    {%- endif -%}
+    {{ return(var(name)) }}
+{%- endmacro %}
+
+{# The settings of the sample: the documented ones, on a certain day. #}
+{% macro sample_settings() %}
+    {{ return({
+        'filemaker_date_order': 'mdy',
+        'source_prefix': 'filemaker-import/images-bulk-dump/',
+        'destination_bucket': '',
+        'destination_key_template':
+            'patients/{patient_id}/images/{batch_id}/{recid}.{extension}',
+        'batch_name_suffix': ' (FileMaker Import)',
+        'import_source': 'filemaker_import',
+        'image_extensions': [
+            'jpg', 'jpeg', 'png', 'gif', 'webp', 'tif', 'tiff', 'bmp', 'heic',
+            'heif',
+        ],
+        'record_numbers_confirmed': false,
+        'today': '2026-01-01',
+        'unlinked_policy': 'report',
+        'duckdb_memory_limit': var('duckdb_memory_limit'),
+    }) }}
+{% endmacro %}
+
 {# End the build before anything is made if a setting cannot be used. #}
 {% macro check_settings() %}
     {% for name in invocation_args_dict.vars or {} %}
@@ -22,34 +54,34 @@
         'source_prefix', 'destination_bucket', 'destination_key_template',
         'batch_name_suffix', 'import_source', 'duckdb_memory_limit',
     ] %}
-        {% if var(name) is not string %}
+        {% if setting(name) is not string %}
             {{ unusable_setting(name, 'must be a text in quotation marks') }}
-        {% elif modules.re.search('[\\x00-\\x1f\\x7f]', var(name)) %}
+        {% elif modules.re.search('[\\x00-\\x1f\\x7f]', setting(name)) %}
             {{ unusable_setting(
                 name, 'must not have line breaks or other control characters'
             ) }}
         {% endif %}
     {% endfor %}
-    {% if var('filemaker_date_order') not in ['mdy', 'dmy', 'ymd'] %}
+    {% if setting('filemaker_date_order') not in ['mdy', 'dmy', 'ymd'] %}
         {{ unusable_setting(
             'filemaker_date_order', 'must be mdy, dmy or ymd'
         ) }}
     {% endif %}
-    {% if var('unlinked_policy') not in ['report', 'copy'] %}
+    {% if setting('unlinked_policy') not in ['report', 'copy'] %}
         {{ unusable_setting('unlinked_policy', 'must be report or copy') }}
     {% endif %}
-    {% if var('record_numbers_confirmed') is not boolean %}
+    {% if setting('record_numbers_confirmed') is not boolean %}
         {{ unusable_setting(
             'record_numbers_confirmed',
             'must be true or false, without quotation marks'
         ) }}
     {% endif %}
-    {% if var('today') and not is_iso_date(var('today') | string) %}
+    {% if setting('today') and not is_iso_date(setting('today') | string) %}
         {{ unusable_setting('today', 'must be a date, YYYY-MM-DD, or empty') }}
     {% endif %}
     {% do check_names() %}
     {% do check_destination() %}
-    {% if not is_memory_limit(var('duckdb_memory_limit')) %}
+    {% if not is_memory_limit(setting('duckdb_memory_limit')) %}
         {{ unusable_setting(
             'duckdb_memory_limit', 'must be an amount such as 1GB or 800MB'
         ) }}
@@ -58,7 +90,7 @@
 
 {# Settings by which objects and batches are found. #}
 {% macro check_names() %}
-    {% set prefix = var('source_prefix') %}
+    {% set prefix = setting('source_prefix') %}
     {% if prefix.startswith('/') or modules.re.match('s3:', prefix, 2) %}
         {{ unusable_setting(
             'source_prefix', 'must begin with the first folder in the bucket,'
@@ -70,13 +102,13 @@
             'must end in /, or be empty if the dump is the whole bucket'
         ) }}
     {% endif %}
-    {% set source = var('import_source') %}
+    {% set source = setting('import_source') %}
     {% if not source or source != source.strip() %}
         {{ unusable_setting(
             'import_source', 'must not be empty, nor have blanks around it'
         ) }}
     {% endif %}
-    {% set given = var('image_extensions') %}
+    {% set given = setting('image_extensions') %}
     {% if given is not string and (
         given is mapping or given is not sequence or given | reject('string')
         | list
@@ -98,7 +130,7 @@
 {# Settings that say where copies go. Some stores take a key for a path, where
    // is / and .. is the folder above: two keys would be one place. #}
 {% macro check_destination() %}
-    {% set bucket = var('destination_bucket') %}
+    {% set bucket = setting('destination_bucket') %}
     {% if bucket and not modules.re.match(
         '(arn:[^ ]+|[A-Za-z0-9][A-Za-z0-9._-]+)\\Z', bucket
     ) %}
@@ -107,7 +139,7 @@
         ) }}
     {% endif %}
     {% do destination_key({}) %}
-    {% set template = var('destination_key_template') %}
+    {% set template = setting('destination_key_template') %}
     {% if modules.re.search(
         '^/|/\\Z|//|\\\\|(^|/)[.][.]?(/|\\Z)', template
     ) %}
@@ -148,7 +180,7 @@
    date when the run started. Later dates are in the future. #}
 {% macro build_date() %}
     {{ return(
-        (var('today') or run_started_at.astimezone().date().isoformat())
+        (setting('today') or run_started_at.astimezone().date().isoformat())
         | string
     ) }}
 {% endmacro %}
@@ -164,11 +196,11 @@
         'data_folder': 'seeds/sample' if is_sample() else data_folder(),
         'today': build_date(),
         'image_extensions': image_extensions() | join(' '),
-        'record_numbers_confirmed': var('record_numbers_confirmed')
+        'record_numbers_confirmed': setting('record_numbers_confirmed')
             | string | lower,
     } %}
     {% for name in setting_names() if name not in settings %}
-        {% do settings.update({name: var(name) | string}) %}
+        {% do settings.update({name: setting(name) | string}) %}
     {% endfor %}
     {{ return(settings) }}
 {% endmacro %}
@@ -184,7 +216,7 @@
 
 {# The var image_extensions, a list or a text with blanks, as a list. #}
 {% macro image_extensions() %}
-    {% set extensions = var('image_extensions') %}
+    {% set extensions = setting('image_extensions') %}
     {% if extensions is not sequence or extensions is string %}
         {% set extensions = extensions | string | replace(',', ' ') %}
         {% set extensions = extensions.split() %}
@@ -199,7 +231,7 @@
         'patient_id', 'batch_id', 'recid', 'extension', 'captured_date',
         'filemaker_id',
     ] %}
-    {% set template = var('destination_key_template') | string %}
+    {% set template = setting('destination_key_template') | string %}
     {% set terms = [] %}
     {% for part in modules.re.split('([{][^{}]*[}])', template) if part %}
         {% if part[1:-1] in known and part[0] == '{' %}

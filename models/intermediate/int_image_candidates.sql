@@ -91,7 +91,7 @@ reusable_batches as (
         captured_date,
         min({{ by_code_point('batch_id') }}) as batch_id
     from nexus_batches
-    where import_source = {{ text_literal(var('import_source')) }}
+    where import_source = {{ text_literal(setting('import_source')) }}
     group by patient_id, captured_date
 
 ),

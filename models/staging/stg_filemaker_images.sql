@@ -104,7 +104,7 @@ final as (
         filemaker_patient_id,
         date_text,
         date_trimmed is not null as has_date,
-        date_as_{{ var('filemaker_date_order') }} as filemaker_date,
+        date_as_{{ setting('filemaker_date_order') }} as filemaker_date,
         {% for order in date_orders -%}
         date_as_{{ order }},
         {% endfor -%}

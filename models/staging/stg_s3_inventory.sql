@@ -1,6 +1,6 @@
 -- One row per line of the listing, in the dump or not. Values are taken
 -- unchanged.
-{%- set source_prefix = var('source_prefix') | string %}
+{%- set source_prefix = setting('source_prefix') | string %}
 
 with source as (
 

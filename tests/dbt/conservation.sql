@@ -77,7 +77,7 @@ objects as (
 
     select count(*) as objects
     from {{ ref('s3_inventory') }}
-    where {{ has_prefix('"key"', var('source_prefix')) }}
+    where {{ has_prefix('"key"', setting('source_prefix')) }}
 
 ),
 

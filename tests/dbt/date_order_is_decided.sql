@@ -4,7 +4,7 @@
 select
     date_order,
     'The dates do not show whether they are in the order '
-    || '{{ var("filemaker_date_order") }} or ' || date_order
+    || '{{ setting("filemaker_date_order") }} or ' || date_order
     || ': check a few images whose day is known, and date_order_evidence.'
         as sentence
 from {{ ref('date_order_evidence') }}

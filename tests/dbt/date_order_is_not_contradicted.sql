@@ -20,7 +20,7 @@ best as (
 select
     min(contradicting.date_order) as date_order,
     'The dates contradict filemaker_date_order '
-    || '{{ var("filemaker_date_order") }} ('
+    || '{{ setting("filemaker_date_order") }} ('
     || cast(max(configured.misfits) as varchar) || ' of them do not fit; as '
     || min(contradicting.date_order) || ' '
     || cast(max(best.misfits) as varchar)

@@ -1,12 +1,13 @@
 -- The dump is a backup: nothing is ever copied into it. Without a prefix it is
 -- the whole bucket.
 {{ config(meta={'sentence': true}) }}
+{%- set source_prefix = setting('source_prefix') %}
 
 with dump_buckets as (
 
     select distinct bucket
     from {{ ref('stg_s3_objects') }}
-    where {{ text_literal(var('source_prefix')) }} = ''
+    where {{ text_literal(source_prefix) }} = ''
 
 )
 
@@ -21,6 +22,6 @@ left join dump_buckets
 where
     dump_buckets.bucket is not null
     or (
-        {{ text_literal(var('source_prefix')) }} <> ''
-        and {{ has_prefix('manifest.destination_key', var('source_prefix')) }}
+        {{ text_literal(source_prefix) }} <> ''
+        and {{ has_prefix('manifest.destination_key', source_prefix) }}
     )

@@ -12,4 +12,4 @@ select
     || ' record numbers were checked: set it to false for any other export.'
         as sentence
 from {{ ref('record_number_evidence') }}
-where is_contradicted and {{ var('record_numbers_confirmed') }}
+where is_contradicted and {{ setting('record_numbers_confirmed') }}

@@ -17,4 +17,4 @@ select
     || ' record_numbers_confirmed to true in dbt_project.yml and run'
     || ' `dbt build` again.' as sentence
 from {{ ref('record_number_evidence') }}
-where is_contradicted and not {{ var('record_numbers_confirmed') }}
+where is_contradicted and not {{ setting('record_numbers_confirmed') }}

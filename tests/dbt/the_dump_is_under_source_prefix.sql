@@ -46,7 +46,7 @@ select
     counted.line_count,
     'None of the ' || cast(counted.line_count as varchar)
     || ' objects in s3_inventory.csv is under source_prefix '
-    || {{ text_literal(var('source_prefix')) }} || ' ('
+    || {{ text_literal(setting('source_prefix')) }} || ' ('
     || case
         when commonest.folder is null then 'they are under many prefixes'
         when commonest.folder = '' then 'most of them are under no prefix'

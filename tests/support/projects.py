@@ -46,8 +46,13 @@ DBT = Path(sys.executable).with_name("dbt")
 FASTER = ("--no-write-json", "--log-level-file", "none")  # a fifth of the time of a small build
 
 
-def given(variables: dict) -> list[str]:
-    """dbt's arguments for these vars and the documented defaults of the others, regardless of dbt_project.yml."""
+def given(variables: dict | None) -> list[str]:
+    """dbt's arguments for these vars and the documented defaults of the others, regardless of dbt_project.yml.
+
+    None: no arguments.
+    """
+    if variables is None:
+        return []
     return ["--vars", json.dumps(DEFAULT_VARS | variables)]
 
 
@@ -59,7 +64,7 @@ class Project:
     work: Path
     root: Path = PROJECT_ROOT
     linkage_data: str | None = None
-    variables: dict = field(default_factory=dict)
+    variables: dict | None = field(default_factory=dict)
 
     def __post_init__(self):
         for folder in (self.work, self.work / "profiles"):

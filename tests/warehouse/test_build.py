@@ -409,7 +409,7 @@ def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tm
     for default, other in (("order: mdy", "order: dmy"), ("_dump", "_other"), ("policy: report", "policy: copy")):
         settings = settings.replace(default, other)
     (copy / "dbt_project.yml").write_text(settings)
-    project = Project(SAMPLE_FOLDER, tmp_path / "work", root=copy, linkage_data="")
+    project = Project(SAMPLE_FOLDER, tmp_path / "work", root=copy, linkage_data="seeds/sample", variables=None)
     before = hashes(copy / "seeds" / "sample")
     ended = project.dbt("build")
     assert ended.returncode == 0, ended.stdout
@@ -426,6 +426,9 @@ def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tm
     assert set(used) - {(None,)} == set(project.query("select reason from stg_reasons"))
     assert project.query("select count(*) from stale_copies") == [(1,)]
     assert set(project.query("select status from copy_status")) == {("verified",), ("failed",), ("to_do",)}
+    own = {name: " ".join(value) if isinstance(value, list) else str(value) for name, value in DEFAULT_VARS.items()}
+    own["record_numbers_confirmed"] = "false"
+    assert dict(project.query("select name, value from build_settings")) == own | {"data_folder": "seeds/sample"}
     check_answers(project, PROJECT_ROOT / "docs" / "analyst.md")
     # The script that `python -m benchmarks build` measures the build against makes the same.
     by_hand.main(SAMPLE_FOLDER, tmp_path / "by_hand.duckdb", "1GB", str(DEFAULT_VARS["today"]))

@@ -1,7 +1,7 @@
 -- One row per order in which the export's dates might have been written, with
 -- what speaks against it. Records are created one after the other, so dates do
 -- not go back as record numbers rise.
-{%- set configured = var('filemaker_date_order') %}
+{%- set configured = setting('filemaker_date_order') %}
 
 with export_rows as (
 

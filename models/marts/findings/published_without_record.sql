@@ -49,7 +49,7 @@ own_batches as (
     from batches
     where
         batch_id is not null
-        and import_source = {{ text_literal(var('import_source')) }}
+        and import_source = {{ text_literal(setting('import_source')) }}
     group by batch_id
 
 ),

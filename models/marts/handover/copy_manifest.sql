@@ -20,7 +20,7 @@ linked as (
 ),
 
 {% set parts = ['linked'] -%}
-{% if var('unlinked_policy') == 'copy' -%}
+{% if setting('unlinked_policy') == 'copy' -%}
 {% set parts = ['linked', 'unlinked'] -%}
 slugged as (
 
@@ -81,8 +81,8 @@ final as (
         source_key,
         source_etag,
         source_size,
-        {% if var('destination_bucket') -%}
-        {{ text_literal(var('destination_bucket')) }} as destination_bucket,
+        {% if setting('destination_bucket') -%}
+        {{ text_literal(setting('destination_bucket')) }} as destination_bucket,
         {%- else -%}
         source_bucket as destination_bucket,
         {%- endif %}

@@ -28,7 +28,7 @@ final as (
         {{ batch_name('filemaker_date') }} as batch_name,
         filemaker_date as captured_date,
         cast(null as text) as filemaker_batch_id,
-        {{ text_literal(var('import_source')) }} as import_source,
+        {{ text_literal(setting('import_source')) }} as import_source,
         image_count
     from batches
 

@@ -108,7 +108,7 @@ final as (
         patient_id as present_patient_id,
         object_count,
         source_bucket,
-        {{ text_literal(var('source_prefix')) }} || original_filename
+        {{ text_literal(setting('source_prefix')) }} || original_filename
             as source_key,
         source_etag,
         source_size,

@@ -23,7 +23,7 @@ final as (
                     || ' rows have this image id'
             when 'invalid_date'
                 then 'not a date in the order '
-                    || '{{ var("filemaker_date_order") }}'
+                    || '{{ setting("filemaker_date_order") }}'
             when 'future_date'
                 then {{ iso_date_text('filemaker_date') }}
                     || ' is after ' || {{ iso_date_text(today()) }}

@@ -21,6 +21,13 @@ def data_folder() -> str:
     return "/data"
 
 
+def is_sample() -> bool:
+    """Whether a build is one of the sample."""
+    return False
+
+
+model = SimpleNamespace(resource_type="model")
+invocation_args_dict = SimpleNamespace(vars={})
 adapter = SimpleNamespace(dispatch=dispatch)
 modules = SimpleNamespace(re=re, datetime=datetime)
 run_started_at = datetime.datetime(2026, 1, 1)
