@@ -201,6 +201,9 @@
     {%- set whole = modules.re.match(
         '(?:[^"\n]*+(?:"[^"]*+"[^"\n]*+)*+\n)*+', text
     ).group() -%}
+    {%- if not whole -%}
+        {{ return(text) }}
+    {%- endif -%}
     {%- set last = text[whole | length:] -%}
     {%- for line in last.split('\n')[1:] if line.count(',') >= width - 1 -%}
         {{ return(text) }}

@@ -169,14 +169,15 @@ def correct(name: str) -> str:
 def copy_whole_records(path: Path, folder: Path, width: int) -> Path:
     """The file itself, or a copy in `folder` of its whole records if the last one is cut off, which is said on stderr.
 
-    A record is whole if it ends with a line end outside quotation marks. `width` is its number of fields.
+    A record is whole if it ends with a line end outside quotation marks; a file of one line is left as it is.
+    `width` is the number of fields.
     """
     with path.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return path
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
             end = end_of_records(contents, width)
-            if end == len(contents) == path.stat().st_size:
+            if not end or end == len(contents) == path.stat().st_size:
                 return path
             whole = folder / path.name
             whole.write_bytes(contents[:end])

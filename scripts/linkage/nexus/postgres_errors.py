@@ -37,7 +37,7 @@ HIDDEN = (
     "missing; give the role BYPASSRLS"
 )
 # Until the connection is established there is no SQLSTATE, only text.
-UNREADABLE = "the settings of the connection to {what} cannot be read; correct NEXUS_DATABASE_URL"
+UNREADABLE = "{what} cannot be reached with these settings; correct its URL, or the PG… variables"
 WHILE_CONNECTING = {
     "password": "{what} does not accept this user with this password",
     "pg_hba.conf": "{what} does not let this user connect from here",
