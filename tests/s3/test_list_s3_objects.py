@@ -21,7 +21,7 @@ from linkage.errors import UnusableInput
 from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
 from linkage.s3.clients import retrying_client
 from linkage.s3.listing import list_objects
-from linkage.seeds import SEED_COLUMNS
+from linkage.seeds import SEED_COLUMNS, make_missing_seeds
 from list_s3_objects import main
 from sandbox.s3_server import client, free_ports
 from tests.support.copying import DUMP, only_line, pictures, without_canary
@@ -370,6 +370,7 @@ NO_TOKEN = NOT_WHOLE["more, but no token"][0]
 def test_the_copier_takes_nothing_from_a_listing_that_ends_early(s3, proxy, copy_here, listed, arguments):
     """In a run and in a dry run; an audit does not list the sources."""
     rows = pictures(s3, 3)
+    make_missing_seeds(Path(s3.environment["LINKAGE_DATA"]))
     of_sources = listed == "the sources"
     proxy.change = lambda request, reply: (
         reply._replace(body=NO_TOKEN(reply.body))

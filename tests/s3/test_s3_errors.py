@@ -4,6 +4,7 @@ import hashlib
 import stat
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import botocore.auth
@@ -16,6 +17,7 @@ import list_s3_objects
 from linkage.s3.answers import Answer, ask
 from linkage.s3.clients import s3_client
 from linkage.s3.errors import about_the_caller
+from linkage.seeds import make_missing_seeds
 from sandbox.s3_server import free_ports
 from tests.support.copying import assert_refused, picture, write_manifest
 from tests.support.proxy import Reply, error
@@ -120,6 +122,7 @@ ANSWERS: dict[str, tuple[Reply, str]] = {
 @pytest.mark.parametrize("step", ["list", "copy", "dry run"])
 def test_an_answer_gives_one_sentence_that_leads_to_the_cause(s3, proxy, tmp_path, run_here, what, step):
     reply, saying = ANSWERS[what]
+    make_missing_seeds(Path(s3.environment["LINKAGE_DATA"]))
     manifest = write_manifest(tmp_path, [picture(s3, 1)])
     proxy.rule = lambda request: reply
     environment = s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
