@@ -620,7 +620,7 @@ UNUSABLE_URLS = [
     (lambda _: "host=127.0.0.1 password=hunter2", "set NEXUS_DATABASE_URL"),
     (lambda url: url.replace("@", "@["), "Nexus"),
     (lambda url: url + "?sslmode=perhaps", "Nexus"),
-    (lambda url: url + "?nonsense=1", "settings of the connection to Nexus cannot be read"),
+    (lambda url: url + "?nonsense=1", "Nexus cannot be reached with these settings"),
     (lambda url: re.sub(r":\d+/", ":port/", url), "Nexus"),
     (other_port, "Nexus does not answer"),
     (lambda url: url.replace("127.0.0.1", "nexus.invalid"), "Nexus does not answer"),

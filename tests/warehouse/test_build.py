@@ -413,6 +413,7 @@ def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tm
     before = hashes(copy / "seeds" / "sample")
     ended = project.dbt("build")
     assert ended.returncode == 0, ended.stdout
+    assert ended.stdout.splitlines()[-1].startswith("This is the sample of the project")
     assert hashes(copy / "seeds" / "sample") == before
     for path in sorted((SAMPLE_FOLDER / "expected").glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
