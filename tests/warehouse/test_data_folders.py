@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from linkage.paths import PROJECT_ROOT, warehouse_of
+from linkage.warehouse.files import find_other_warehouse
 from tests.support.projects import (
     DATES,
     DBT,
@@ -221,6 +222,12 @@ def test_scripts_and_dbt_mean_the_same_warehouse(monkeypatch):
     assert warehouse_of(Path("/srv/clinic")) == Path("/srv/clinic/image_linkage.duckdb")
     monkeypatch.setenv("LINKAGE_WAREHOUSE", "other.duckdb")
     assert warehouse_of(Path("/srv/clinic")) == PROJECT_ROOT / "other.duckdb"
+
+
+def test_a_warehouse_that_only_the_profile_names_is_built_and_said(tmp_path, capsys):
+    with duckdb.connect(str(tmp_path / "own.duckdb")) as connection:
+        assert find_other_warehouse(connection, tmp_path) is None
+    assert "own.duckdb: publish with --warehouse" in capsys.readouterr().err
 
 
 def test_a_folder_in_ones_home_is_refused_where_no_shell_wrote_it_out(dbt):

@@ -68,11 +68,18 @@ def find_other_data(data: Path) -> str | None:
 
 
 def find_other_warehouse(connection: duckdb.DuckDBPyConnection, data: Path) -> str | None:
-    """The sentence to fail with if dbt builds in another file than the one that the scripts read, else None."""
+    """The sentence to fail with if dbt builds in another file than the one that the scripts read, else None.
+
+    A file that only profiles.yml can have named is built, and that is said: publishing takes it with `--warehouse`.
+    """
     database, expected = database_file(connection), warehouse_of(data)
-    if database and database.resolve() == expected.resolve():
+    if database is None or database.resolve() == expected.resolve():
         return None
-    if database and not connection.execute("select 1 from duckdb_tables() where not internal limit 1").fetchone():
+    named = os.environ.get("LINKAGE_WAREHOUSE") or f"{os.environ.get('LINKAGE_DATA') or 'target'}/{expected.name}"
+    if database.resolve() not in {(Path.cwd() / name).resolve() for name in (named, f"target/{expected.name}")}:
+        print(f"profiles.yml names the warehouse {database}: publish with --warehouse", file=sys.stderr)
+        return None
+    if not connection.execute("select 1 from duckdb_tables() where not internal limit 1").fetchone():
         database.unlink()  # it was only just made
     return (
         f"dbt would build in {database}, and the scripts read {expected}: run dbt in the project's folder, and take "
