@@ -30,6 +30,8 @@ def main() -> NoReturn:
 
 def check_warehouse(path: Path) -> None:
     """Raise UnusableInput if DuckDB cannot write to the file `path`: dbt would end with a traceback."""
+    if set("?#") & set(str(path)):  # dbt-duckdb takes the path for a URL, and names the database after a part of it
+        raise UnusableInput(f"dbt cannot build in {path}: set LINKAGE_WAREHOUSE to a path without ? and #")
     if not path.parent.is_dir():
         raise UnusableInput(f"the folder {path.parent}, where the warehouse is to be, does not exist: make it first")
     try:

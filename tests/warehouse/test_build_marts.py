@@ -72,3 +72,11 @@ def assert_refused(done: subprocess.CompletedProcess, saying: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {saying}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_path_that_dbt_takes_for_a_url_is_refused_in_one_sentence(project: Project):
+    write_clinic(project.data, DATES)
+    path = project.data / "of whom?.duckdb"
+    done = build(project, LINKAGE_WAREHOUSE=str(path))
+    assert done.returncode == 2
+    assert done.stderr == f"error: dbt cannot build in {path}: set LINKAGE_WAREHOUSE to a path without ? and #\n"
