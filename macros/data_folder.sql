@@ -45,9 +45,10 @@
             ~ " where name = 'data_folder' and value = 'seeds/sample'" %}
         {% if not run_query(query).columns[0][0] %}
             {% do exceptions.raise_compiler_error(
-                'LINKAGE_DATA is not set, and here are marts that were not'
-                ~ ' made from the sample, which would replace them: set'
-                ~ ' LINKAGE_DATA to the data folder, or remove these marts'
+                'the sample would replace marts that were not made from it:'
+                ~ ' set LINKAGE_DATA to the data folder, or build the sample'
+                ~ ' in another warehouse (LINKAGE_WAREHOUSE, or'
+                ~ ' LINKAGE_SCHEMA on PostgreSQL)'
             ) %}
         {% endif %}
     {% endif %}

@@ -4,8 +4,6 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import jinja2
-
 from linkage.paths import PROJECT_ROOT
 
 FILES = ("text", "filemaker", "newest_copy_results")
@@ -14,6 +12,7 @@ FILES = ("text", "filemaker", "newest_copy_results")
 @cache
 def duckdb_macros() -> Any:
     """The macros of FILES, each an attribute, as dbt-duckdb would call them."""
+    import jinja2  # which takes longer than many a step that needs no macro
 
     def dispatch(name: str, _: str) -> Any:
         return getattr(macros, f"duckdb__{name}", None) or getattr(macros, f"default__{name}")

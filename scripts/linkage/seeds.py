@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from linkage.errors import UnusableInput
 from linkage.files import create_file, csv_line
-from linkage.macros import macro_sql
 from linkage.paths import PROJECT_ROOT, data_folder, outside_sample
 
 if TYPE_CHECKING:
@@ -104,12 +103,8 @@ def load_seed(
     """
     path = Path(path)
     try:
-        if not appended:
-            load_records(connection, path, relation, columns, record_number=record_number)
-            return None
-        with TemporaryDirectory(prefix="image-linkage-") as folder:
-            whole = copy_whole_records(path, Path(folder), len(columns))
-            load_records(connection, whole, relation, columns, record_number=record_number)
+        load = load_appended if appended else load_records
+        load(connection, path, relation, columns, record_number=record_number)
     except UnusableInput as error:
         return str(error)
     except OSError as error:
@@ -166,24 +161,46 @@ def correct(name: str) -> str:
     return SAVE_AGAIN if name == KEPT_BY_HAND else "correct that line, or make the file again"
 
 
-def copy_whole_records(path: Path, folder: Path, width: int) -> Path:
-    """The file itself, or a copy in `folder` of its whole records if the last one is cut off, which is said on stderr.
+def load_appended(
+    connection: "duckdb.DuckDBPyConnection",
+    path: Path,
+    relation: str,
+    columns: list[str],
+    *,
+    record_number: bool,
+) -> None:
+    """Load the whole records of a file to which a step may be appending; say on stderr if the last one is cut off.
 
-    A record is whole if it ends with a line end outside quotation marks; a file of one line is left as it is.
-    `width` is the number of fields.
+    A record is whole if it ends with a line end outside quotation marks; a file of one line is read as it is.
     """
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return path
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
-            end = end_of_records(contents, width)
-            if not end or end == len(contents) == path.stat().st_size:
-                return path
-            whole = folder / path.name
-            whole.write_bytes(contents[:end])
-            if end < len(contents):
-                print(f"{path.name}: {CUT_OFF}", file=sys.stderr)
-            return whole
+    size = path.stat().st_size
+    end = find_end(path, size, len(columns))
+    if not end or end == size:
+        try:
+            load_records(connection, path, relation, columns, record_number=record_number)
+        except UnusableInput:
+            if path.stat().st_size == size:
+                raise
+        if path.stat().st_size == size:
+            return
+        end = end or find_end(path, path.stat().st_size, len(columns))
+    else:
+        print(f"{path.name}: {CUT_OFF}", file=sys.stderr)
+    with TemporaryDirectory(prefix="image-linkage-") as folder, path.open("rb") as file:
+        whole = Path(folder) / path.name
+        with whole.open("wb") as copy:
+            while end and (chunk := file.read(min(CHUNK, end))):
+                copy.write(chunk)
+                end -= len(chunk)
+        load_records(connection, whole, relation, columns, record_number=record_number)
+
+
+def find_end(path: Path, size: int, width: int) -> int:
+    """Where the last whole record in the first `size` bytes of a file ends; `width` is the number of fields."""
+    if not size:
+        return 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as contents:
+        return end_of_records(contents, width)
 
 
 def end_of_records(contents: mmap.mmap, width: int) -> int:
@@ -267,12 +284,3 @@ def find_other_line_end(contents: mmap.mmap) -> int:
 def literal(text: str) -> str:
     """`text` as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def newest_copy_results(relation: str) -> str:
-    """SQL for the rows of the DuckDB or PostgreSQL relation `relation` that are the newest about their destination.
-
-    `relation` has the columns of copy_results.csv and `record_number`, which decides which is newest. The rule is
-    dbt's macro of the same name, so that copying, auditing, publishing and the reports cannot disagree about it.
-    """
-    return macro_sql("newest_copy_results", relation)

@@ -2,8 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from dotenv import load_dotenv
 from dotenv.parser import parse_stream
@@ -35,9 +37,22 @@ def run_script(main: Callable[[], int | None]) -> None:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # Python writes what is left when it ends, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         sys.exit(CLOSED)
+
+
+@contextmanager
+def perhaps_unread(stream: TextIO) -> Iterator[None]:
+    """Send what is written to a stream from now on to nowhere if nobody reads it any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        discard(stream)
+
+
+def discard(stream: TextIO) -> None:
+    """Send to nowhere what is left of a stream, which Python writes, and would complain about, when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def read_environment() -> None:

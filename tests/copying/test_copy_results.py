@@ -283,7 +283,7 @@ def test_reading_alone_says_that_a_torn_line_is_left_out(tmp_path, capsys):
     file.write_bytes(HEADER + lines_of(result(1)) + b"torn")
     assert b"".join(read_results(file)) == lines_of(result(1))
     said = capsys.readouterr().err
-    assert said == f"the last line of {file} is cut off, and left out: the next copy run sets it aside\n"
+    assert said == f"{file}: the last line is cut off and is left out; the next copy run sets it aside\n"
 
 
 # --- times that never go back ----------------------------------------------------------------------------------------

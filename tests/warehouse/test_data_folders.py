@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from linkage.paths import PROJECT_ROOT, warehouse_of
+from linkage.seeds import SEED_COLUMNS, load_seed
 from linkage.warehouse.files import find_other_warehouse
 from tests.support.projects import (
     DATES,
@@ -124,6 +125,30 @@ def test_the_last_line_of_the_results_is_left_out_while_it_is_not_whole(dbt, tor
     assert "copy_results.csv: the last line is cut off" in ended.text + capsys.readouterr().err
 
 
+class WhileACopyRunWrites:
+    """A connection, before whose first query another process appends to a file."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, appended: str) -> None:
+        self.connection, self.path, self.appended = connection, path, appended
+
+    def execute(self, query: str) -> duckdb.DuckDBPyConnection:
+        with self.path.open("a") as file:
+            file.write(self.appended)
+        self.appended = ""
+        return self.connection.execute(query)
+
+
+@pytest.mark.parametrize("appended", ["r,t,i,b,k,e,b,k2,e,1,copied,1,", "r,t,i,b", "r,t,i,b,k,e,b,k2,e,1,copied,1,\n"])
+def test_results_are_read_as_they_were_when_reading_began(tmp_path, appended):
+    path = tmp_path / "copy_results.csv"
+    columns = SEED_COLUMNS["copy_results"]
+    path.write_text(",".join(columns) + "\nr,t,i,b,k,e,b,k1,e,1,copied,1,\n")
+    with duckdb.connect() as connection:
+        growing = WhileACopyRunWrites(connection, path, appended)
+        assert load_seed(growing, path, "results", list(columns), record_number=True, appended=True) is None
+        assert connection.execute("select destination_key from results").fetchall() == [("k1",)]
+
+
 def test_a_malformed_line_of_the_results_is_not_taken_for_one_that_is_cut_off(dbt):
     path = lay_case(dbt.project.data) / "copy_results.csv"
     line = "r,2026-01-01T00:00:00Z,i,b,k,e,b,k1,e,1,copied,1,\n"
@@ -186,7 +211,7 @@ def test_the_sample_is_never_built_in_place_of_a_clinic(copy_of_project):
     before = (project / "target" / "image_linkage.duckdb").read_bytes()
     refused = build(project, LINKAGE_DATA="seeds/sample")
     assert refused.returncode
-    assert "would replace them" in refused.stdout
+    assert "the sample would replace marts that were not made from it" in refused.stdout
 
     (project / ".env").write_text("LINKAGE_DATA=data\n")
     refused = build(project)

@@ -1,24 +1,22 @@
 """What a run of copies reports: each outcome in the results file, and the totals."""
 
 import json
-import os
 import re
 import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
 from linkage.copying.manifest import ManifestRow
 from linkage.copying.results import Result, ResultsFile
 from linkage.copying.rules import DONE, Outcome
 from linkage.errors import UnusableInput
 from linkage.progress import Advance
+from linkage.steps import perhaps_unread
 
 LABELS = {
     "copied": "copied",
@@ -163,15 +161,6 @@ def shown(key: str) -> str:
         for number, folder in enumerate(folders)
     ]
     return "/".join([*kept, name if SHOWN_NAME.fullmatch(name) else HIDDEN])
-
-
-@contextmanager
-def perhaps_unread(stream: TextIO) -> Iterator[None]:
-    """Send what is written to a stream from now on to nowhere if nobody reads it any more."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def report(tally: Tally, labels: dict[str, str], *, title: str = "", where_more: str = "") -> None:

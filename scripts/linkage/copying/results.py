@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from linkage.errors import UnusableInput
 from linkage.files import csv_line, csv_lines, sync_folder
-from linkage.seeds import SEED_COLUMNS
+from linkage.seeds import CUT_OFF, SEED_COLUMNS
 
 COLUMNS = SEED_COLUMNS["copy_results"]
 HEADER = csv_line(COLUMNS).encode()
@@ -254,7 +254,7 @@ def read_results(path: Path) -> Iterator[bytes]:
         records = Records(path, file)
         yield from records
         if records.is_torn and not is_locked(file):
-            print(f"the last line of {path} is cut off, and left out: the next copy run sets it aside", file=sys.stderr)
+            print(f"{path}: {CUT_OFF}", file=sys.stderr)
 
 
 def is_locked(file: BinaryIO) -> bool:

@@ -12,8 +12,8 @@ from linkage.copying.manifest import COLUMNS, ManifestRow, count_rows, refuse_fi
 from linkage.copying.results import COLUMNS as RESULT_COLUMNS
 from linkage.copying.rules import DONE, HELD_BACK
 from linkage.copying.tables import Tables, csv_source
+from linkage.macros import macro_sql
 from linkage.s3.listing import list_objects
-from linkage.seeds import newest_copy_results
 
 COPY, LOOK, VERIFIED, HELD = "copy", "look", "verified", "held"
 LISTED_PREFIXES = 100  # of sources: those with the most rows
@@ -44,7 +44,7 @@ def take_results(tables: Tables, records: Iterable[bytes]) -> None:
         str(path),
     )
     # To render the macro, jinja2 is imported, which takes a sixth of a second.
-    newest = newest_copy_results("result") if path.stat().st_size else "from result"
+    newest = macro_sql("newest_copy_results", "result") if path.stat().st_size else "from result"
     path.unlink()
     # A line about a held record has an ETag if the copy that it names was verified before.
     tables.run(f"""

@@ -11,7 +11,7 @@ from linkage.errors import UnusableInput
 from linkage.files import csv_line, sync_folder
 from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER, data_folder, manifest_path, warehouse_of
 from linkage.seeds import SEED_COLUMNS, hide_from_git, literal
-from linkage.steps import read_environment
+from linkage.steps import perhaps_unread, read_environment
 
 EXPORT_HEADER = csv_line(SEED_COLUMNS["filemaker_images_metadata"]).encode()
 
@@ -59,12 +59,18 @@ def find_other_data(data: Path) -> str | None:
     if os.environ.get("LINKAGE_DATA"):
         return "LINKAGE_DATA is set in .env, which dbt does not read: run `dotenv run --no-override dbt build`"
     export = PROJECT_ROOT / "data" / "filemaker_images_metadata.csv"
-    if export.is_file() and export.read_bytes()[: len(EXPORT_HEADER) + 1] != EXPORT_HEADER:
-        return (
+    if not export.is_file():
+        return None
+    with export.open("rb") as file:
+        is_empty = file.read(len(EXPORT_HEADER) + 1) == EXPORT_HEADER
+    return (
+        None
+        if is_empty
+        else (
             "LINKAGE_DATA is not set, although data/ has an export: `export LINKAGE_DATA=data` makes dbt read it, and "
             "`export LINKAGE_DATA=seeds/sample` the sample"
         )
-    return None
+    )
 
 
 def find_other_warehouse(connection: duckdb.DuckDBPyConnection, data: Path) -> str | None:
@@ -99,8 +105,14 @@ def say_at_exit(text: str) -> str:
     """Print `text` when the command `dbt` ends, after all that dbt says itself; elsewhere return it, to be said now."""
     if Path(sys.argv[0]).name != "dbt":
         return text
-    atexit.register(print, text, flush=True)
+    atexit.register(print_if_read, text)
     return ""
+
+
+def print_if_read(text: str) -> None:
+    """Print `text` unless nobody reads the output any more."""
+    with perhaps_unread(sys.stdout):
+        print(text, flush=True)
 
 
 def remove_manifest() -> str:

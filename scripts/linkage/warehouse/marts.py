@@ -10,7 +10,8 @@ from uuid import uuid4
 import duckdb
 
 from linkage.errors import UnusableInput
-from linkage.seeds import SEED_COLUMNS, literal, load_seed, newest_copy_results
+from linkage.macros import macro_sql
+from linkage.seeds import SEED_COLUMNS, literal, load_seed
 from linkage.warehouse.mark import proved_schema
 
 FETCHED = 10_000  # rows at a time
@@ -19,7 +20,6 @@ FETCHED = 10_000  # rows at a time
 LIMITS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "256MB",
     "threads": 1,
-    "preserve_insertion_order": False,
 }
 MAGIC = slice(8, 12)  # of a DuckDB file
 NOT_PASSED = "the warehouse {} is not from a whole build that passed all of its tests: run `dbt build`"
@@ -168,7 +168,7 @@ def find_recorded_copies(warehouse: duckdb.DuckDBPyConnection, results: Path, he
     if problem:
         raise UnusableInput(problem)
     warehouse.execute("create table memory.held as select unnest(cast(? as bigint[])) as recid", [list(held)])
-    warehouse.execute(RECORDED.format(newest=newest_copy_results("memory.copy_results")))
+    warehouse.execute(RECORDED.format(newest=macro_sql("newest_copy_results", "memory.copy_results")))
     return "memory.recorded_copy"
 
 
