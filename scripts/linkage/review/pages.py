@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 HERE = Path(__file__).parent
 ASSETS = HERE / "assets"
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 # The pages of the menu, by the name of their file.
