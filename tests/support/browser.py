@@ -20,7 +20,7 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium; without it the test is skipped, and fails where BROWSER_REQUIRED says that it must be there."""
+    """Debian's Chromium; without it the test is skipped, or fails where BROWSER_REQUIRED is set."""
     program = shutil.which("chromium")
     if program is None:
         if os.environ.get("BROWSER_REQUIRED"):
