@@ -194,8 +194,8 @@ class InProcess:
 def parsed_once(dbt: InProcess) -> Manifest:
     """What dbt reads from the project's files, read once in a run of pytest for all its processes.
 
-    That takes some 5 s, and is the same for every data folder. On PostgreSQL the database's name is in it, which has the
-    same length for every project.
+    That takes some 5 s, and is the same for every data folder. On PostgreSQL the database's name is in it, which has
+    the same length for every project.
     """
     url = getattr(dbt.project, "url", "")
     database = psycopg.conninfo.conninfo_to_dict(url)["dbname"].encode() if url else ANY_DATABASE
