@@ -4,14 +4,13 @@ A row has some of the columns of `shown_image`. None of these functions returns 
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from linkage.review import names
 from linkage.review.masks import shown_date, shown_id, shown_key, shown_recid, shown_uuid
 from linkage.review.pages import day
-from linkage.review.people import person_name, person_page
+from linkage.review.people import person_name, person_page, person_title
 
 LONGEST_CATEGORY = 80  # characters on a page; lists for spreadsheets have all of it
 JOINERS = "\u200c\u200d"  # which Persian words and many emoji need
@@ -98,10 +97,10 @@ def row_detail(row: Values, settings: Mapping[str, str]) -> str:
     return detail.replace(source, key(source, settings)) if source else detail
 
 
-def words(kind: str) -> str:
-    """A kind of reason, finding or change as a heading: `Duplicate FileMaker id`."""
+def words(kind: str, capital: bool = True) -> str:
+    """A kind of reason, finding or change in words: `Duplicate FileMaker id`."""
     text = " ".join(NAMES.get(word, word) for word in kind.split("_"))
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if capital else text
 
 
 def change_value(text: str | None, change: str) -> str:
@@ -121,6 +120,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "object_label": object_label,
     "person_name": person_name,
     "person_page": person_page,
+    "person_title": person_title,
     "published_state": published_state,
     "record": record,
     "row_detail": row_detail,

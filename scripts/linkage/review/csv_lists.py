@@ -38,10 +38,7 @@ def change(name: str) -> Value:
 
 def what_is_wrong(row: Row, settings: Mapping[str, str]) -> str:
     """What a reason or a finding means, with the row's own detail."""
-    if row["found"]:
-        detail = captions.finding_detail(row["detail"])
-    else:
-        detail = captions.row_detail(row, settings)
+    detail = captions.finding_detail(row["detail"]) if row["found"] else captions.row_detail(row, settings)
     return f"{row['meaning']} ({detail})" if detail else row["meaning"]
 
 
@@ -122,7 +119,8 @@ CORRECTIONS: dict[str, Value] = {
 # What is to be corrected in FileMaker: rows whose remedy is there, and every finding.
 TO_CORRECT = """
 select
-    recid, recid_text, filemaker_id, reason as kind, meaning, detail, what_to_do, other_recid, source_key, false as found
+    recid, recid_text, filemaker_id, reason as kind, meaning, detail, what_to_do, other_recid, source_key,
+    false as found,
 from memory.skipped
 where contains(what_to_do, 'FileMaker')
 

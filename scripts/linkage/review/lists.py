@@ -1,9 +1,10 @@
 """Pages of what is skipped, unmatched, held, found and changed: an overview, and for each kind a list with pictures."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 
+from linkage.errors import UnusableInput
 from linkage.review import csv_lists
 from linkage.review.csv_lists import write_csv
 from linkage.review.explained import explanations
@@ -39,7 +40,7 @@ with records as (
 
 select shown_object.*, shown_object.reason as kind, person, captured_date, category
 from memory.shown_object
-inner join stg_reasons as reasons on reasons.applies_to = 'object' and reasons.reason = shown_object.reason
+left join stg_reasons as reasons on reasons.applies_to = 'object' and reasons.reason = shown_object.reason
 left join records on records.recid = shown_object.recid and shown_object.reason = 'record_skipped'
 where outcome = 'unmatched'
 order by reason_order, shown_object.recid nulls last, bucket, "key"
@@ -72,6 +73,7 @@ firsts as (
 )
 
 select
+    'patients' as kind,
     'filemaker-' || unmatched_patients.filemaker_patient_id as person,
     unmatched_patients.*,
     near_miss,
@@ -123,11 +125,6 @@ left join memory.record as after
     and finding.finding = 'date_out_of_order'
 """
 BY_KIND = "severity, finding, recid nulls last, image_id, related_recid, detail, person"
-CHANGE_KINDS = """
-select substr(metric, 9) as kind, value as count
-from import_summary
-where starts_with(metric, 'changes_')
-"""
 # A change's row is shown where one row has its number. People are those who have a page: a FileMaker id may be that of
 # a patient in Nexus.
 CHANGES = """
@@ -172,7 +169,7 @@ left join people as people_before on people_before.change = changes.change and p
 left join people as people_after on people_after.change = changes.change and people_after.id = changes.after
 order by changes.change, records.recid nulls last, changes.recid, changes.before, changes.after
 """
-# Of held records that are not waiting, and of patients and changes, no list of codes says what they mean.
+# What no reference seed says: what has become of held records, and what changes mean.
 HELD_KINDS = {
     "held_back": (
         "The record waits: it is neither copied nor published.",
@@ -191,12 +188,13 @@ HELD_KINDS = {
         "Check the record number; leave the line if the record was deleted in FileMaker.",
     ),
 }
-UNMATCHED_PATIENT = {
+UNMATCHED_PATIENTS_KIND: Row = {
     "kind": "patients",
+    "title": "Patients not found in Nexus",
     "meaning": "FileMaker patients with images whom Nexus does not have under this FileMaker id.",
     "what_to_do": "Import the patient into Nexus, or correct the id there; then export Nexus's records again.",
 }
-CHANGE_MEANINGS = {
+CHANGE_KINDS = {
     "appeared": (
         "The export has the record now; the last build did not have it.",
         "Nothing, unless it is an old record.",
@@ -249,24 +247,21 @@ def write_lists(site: Site) -> None:
 def write_skipped(site: Site) -> None:
     """Write the rows of the export that are not linked, by reason."""
     kinds = list(site.rows(REASONS.format(table="memory.skipped", applies_to="row")))
-    rows = following(site.rows(SKIPPED), "kind")
-    for kind in kinds:
-        write_kind(
-            site, "skipped", kind, "list_skipped.html", rows, counted="row", file="skipped.csv", in_file="reason"
-        )
+    common = {"counted": "row", "file": "skipped.csv", "in_file": "reason", "template": "list_skipped.html"}
+    write_kinds(site, "skipped", kinds, site.rows(SKIPPED), **common)
     write_csv(site, "skipped.csv", SKIPPED, csv_lists.SKIPPED)
     site.write(
         "skipped.html",
         "overview.html",
         title="Skipped rows",
-        intro=["Each row of the export that is not linked has one reason: the first of these that applies to it."],
+        intro="Each row of the export that is not linked has one reason: the first of these that applies to it.",
         tables=[
             {"caption": "Rows by reason", "kind": "Reason", "counted": "Rows", "folder": "skipped", "kinds": kinds}
         ],
-        files=[
-            ("skipped.csv", "every skipped row, with its reason"),
-            ("to_correct.csv", "what to correct in FileMaker, by record number"),
-        ],
+        files={
+            "skipped.csv": "every skipped row, with its reason",
+            "to_correct.csv": "what to correct in FileMaker, by record number",
+        },
     )
 
 
@@ -274,109 +269,79 @@ def write_unmatched(site: Site) -> None:
     """Write the objects of the dump that belong to no linked row, and the patients who are not found in Nexus."""
     unmatched = "(select * from memory.shown_object where outcome = 'unmatched')"
     kinds = list(site.rows(REASONS.format(table=unmatched, applies_to="object")))
-    rows = following(site.rows(OBJECTS), "kind")
-    for kind in kinds:
-        file = "unmatched_objects.csv"
-        write_kind(site, "unmatched", kind, "list_objects.html", rows, counted="object", file=file, in_file="reason")
+    common = {
+        "counted": "object",
+        "file": "unmatched_objects.csv",
+        "in_file": "reason",
+        "template": "list_objects.html",
+    }
+    write_kinds(site, "unmatched", kinds, site.rows(OBJECTS), **common)
     write_csv(site, "unmatched_objects.csv", OBJECTS, csv_lists.OBJECTS)
     [counted] = site.rows("select count(*) as count from unmatched_patients")
-    patients = UNMATCHED_PATIENT | counted | {"mostly_means": None}
-    write_parts(
-        site,
-        in_folder("unmatched/patients"),
-        "list_unmatched_patients.html",
-        site.rows(UNMATCHED_PATIENTS),
-        patients["count"],
-        kind=patients,
-        overview="unmatched.html",
-        counted="patient",
-        file="unmatched_patients.csv",
-        in_file="",
-    )
+    patients = UNMATCHED_PATIENTS_KIND | counted
+    common = {
+        "counted": "patient",
+        "file": "unmatched_patients.csv",
+        "in_file": "",
+        "template": "list_unmatched_patients.html",
+    }
+    write_kinds(site, "unmatched", [patients], site.rows(UNMATCHED_PATIENTS), **common)
     write_csv(site, "unmatched_patients.csv", UNMATCHED_PATIENTS, csv_lists.UNMATCHED_PATIENTS)
-    objects = {"caption": "Objects by reason", "kind": "Reason", "counted": "Objects"}
-    people = {"caption": "Patients who are not found in Nexus", "kind": "List", "counted": "Patients"}
+    objects = {"caption": "Objects by reason", "kind": "Reason", "counted": "Objects", "kinds": kinds}
+    people = {"caption": "Patients not found in Nexus", "kind": "List", "counted": "Patients", "kinds": [patients]}
     site.write(
         "unmatched.html",
         "overview.html",
         title="Unmatched objects and patients",
-        intro=["Objects of the dump that belong to no linked row, and FileMaker patients who are not found in Nexus."],
-        tables=[
-            {**objects, "folder": "unmatched", "kinds": kinds},
-            {**people, "folder": "unmatched", "kinds": [patients]},
-        ],
-        files=[
-            ("unmatched_objects.csv", "every unmatched object, with its reason"),
-            ("unmatched_patients.csv", "every patient who is not found in Nexus, most images first"),
-        ],
+        intro="Objects of the dump that belong to no linked row, and FileMaker patients who are not found in Nexus.",
+        tables=[objects | {"folder": "unmatched"}, people | {"folder": "unmatched"}],
+        files={
+            "unmatched_objects.csv": "every unmatched object, with its reason",
+            "unmatched_patients.csv": "every patient who is not found in Nexus, most images first",
+        },
     )
 
 
 def write_held(site: Site) -> None:
-    """Write the records in held_images.csv, as the build has read it."""
-    counts = dict.fromkeys(HELD_KINDS, 0)
-    counts |= {
-        row["kind"]: row["count"] for row in site.rows(f"select kind, count(*) as count from ({HELD}) group by 1")
-    }
-    kinds = [
-        {"kind": kind, "count": counts[kind], "meaning": meaning, "what_to_do": what_to_do}
-        for kind, (meaning, what_to_do) in sorted(HELD_KINDS.items())
-    ]
-    rows = following(site.rows(HELD), "kind")
-    for kind in kinds:
-        write_kind(site, "held", kind, "list_held.html", rows, counted="record", file="held.csv", in_file="state")
+    """Write the records in held_images.csv, as the build has read it, by what has become of them."""
+    kinds = explained_kinds(site, f"select kind, count(*) as count from ({HELD}) group by kind", HELD_KINDS)
+    common = {"counted": "record", "file": "held.csv", "in_file": "state", "template": "list_held.html"}
+    write_kinds(site, "held", kinds, site.rows(HELD), **common)
     write_csv(site, "held.csv", HELD, csv_lists.HELD)
     site.write(
         "held.html",
         "overview.html",
         title="Held records",
-        intro=[
-            "The records that somebody holds back with a line in held_images.csv of the data folder, as the build has "
-            "read it. Copying and publishing read the file again when they start."
-        ],
+        intro="The records that somebody holds back with a line in held_images.csv of the data folder, as the build "
+        "read it. Copying and publishing read the file again when they start.",
         tables=[
             {"caption": "Records by state", "kind": "State", "counted": "Records", "folder": "held", "kinds": kinds}
         ],
-        files=[("held.csv", "every record that is held back")],
+        files={"held.csv": "every record that is held back"},
     )
 
 
 def write_findings(site: Site) -> None:
     """Write the findings by kind, those that somebody must check first."""
     kinds = list(site.rows(FINDING_KINDS))
-    rows = following(findings(site, BY_KIND), "kind")
     for kind in kinds:
-        texts, hold = explanations().get(kind["kind"], ([], False))
-        context = {
-            "counted": "finding",
-            "file": "findings.csv",
-            "in_file": "finding",
-            "explanation": texts,
-            "hold": hold,
-        }
-        write_kind(site, "findings", kind, "list_findings.html", rows, **context)
+        kind["explanation"], kind["hold"] = explanations().get(kind["kind"], ([], False))
+    common = {"counted": "finding", "file": "findings.csv", "in_file": "finding", "template": "list_findings.html"}
+    write_kinds(site, "findings", kinds, findings(site, BY_KIND), **common)
     write_csv(site, "findings.csv", f"select * from memory.finding order by {BY_KIND}", csv_lists.FINDINGS)
     site.write(
         "findings.html",
         "overview.html",
         title="Findings",
-        intro=[
-            "What a person should look at, of linked, already linked and skipped rows alike. A finding never decides "
-            "whether an image is linked, copied or published."
-        ],
+        intro="What a person should look at, of linked, already linked and skipped rows alike. A finding never decides "
+        "whether an image is linked, copied or published.",
         tables=[
-            {
-                "caption": "Findings by kind",
-                "kind": "Kind",
-                "counted": "Findings",
-                "folder": "findings",
-                "kinds": kinds,
-            }
+            {"caption": "Findings by kind", "kind": "Kind", "counted": "Findings", "folder": "findings", "kinds": kinds}
         ],
-        files=[
-            ("findings.csv", "every finding"),
-            ("to_correct.csv", "what to correct in FileMaker, by record number"),
-        ],
+        files={
+            "findings.csv": "every finding",
+            "to_correct.csv": "what to correct in FileMaker, by record number",
+        },
     )
 
 
@@ -389,53 +354,52 @@ def findings(site: Site, order: str) -> Iterator[Row]:
 
 def write_changes(site: Site) -> None:
     """Write what has changed since the last build of this data folder that passed, by kind."""
-    counts = {row["kind"]: row["count"] for row in site.rows(CHANGE_KINDS)}
-    kinds = [
-        {"kind": kind, "count": counts[kind], "meaning": meaning, "what_to_do": what_to_do}
-        for kind, (meaning, what_to_do) in CHANGE_MEANINGS.items()
-    ]
-    rows = following(site.rows(CHANGES), "kind")
-    for kind in sorted(kinds, key=itemgetter("kind")):
-        write_kind(
-            site, "changes", kind, "list_changes.html", rows, counted="change", file="changes.csv", in_file="change"
-        )
+    counted = "select change as kind, count(*) as count from changes_since_last_build group by change"
+    kinds = explained_kinds(site, counted, CHANGE_KINDS)
+    common = {"counted": "change", "file": "changes.csv", "in_file": "change", "template": "list_changes.html"}
+    write_kinds(site, "changes", kinds, site.rows(CHANGES), **common)
     write_csv(site, "changes.csv", CHANGES, csv_lists.CHANGES)
     [last] = site.rows("select value as count from import_summary where metric = 'rows_of_last_build'")
-    compared = f"the {last['count']:,} rows of the last build of this data folder that passed"
+    compared = f"The rows are compared with the {last['count']:,} of the last build of this data folder that passed."
     site.write(
         "changes.html",
         "overview.html",
         title="Changes since the last build",
-        intro=[
-            f"The rows of this build are compared with {compared}."
-            if last["count"]
-            else "There is no earlier build of this data folder to compare with."
-        ],
+        intro=compared if last["count"] else "There is no earlier build of this data folder to compare with.",
         tables=[
             {"caption": "Changes by kind", "kind": "Change", "counted": "Changes", "folder": "changes", "kinds": kinds}
         ],
-        files=[("changes.csv", "every change, with what it was before and after")],
+        files={"changes.csv": "every change, with what it was before and after"},
     )
 
 
-def write_kind(
-    site: Site, folder: str, kind: Row, template: str, rows: Callable[[str], Iterator[Row]], **context: object
-) -> None:
-    """Write the pages of one kind, which are in `folder`; their overview is called like it."""
+def explained_kinds(site: Site, counted: str, texts: dict[str, tuple[str, str]]) -> list[Row]:
+    """The kinds in `texts`, by name, with meaning and what to do; the query `counted` counts their rows."""
+    counts = {row["kind"]: row["count"] for row in site.rows(counted)}
+    return [
+        {"kind": kind, "count": counts.get(kind, 0), "meaning": meaning, "what_to_do": what_to_do}
+        for kind, (meaning, what_to_do) in sorted(texts.items())
+    ]
+
+
+def write_kinds(site: Site, folder: str, kinds: list[Row], rows: Iterator[Row], **common: str) -> None:
+    """Write the pages of all kinds into `folder`, whose overview is called like it; the rows are sorted by kind.
+
+    Raises UnusableInput if there are rows of another kind, which no page would show.
+    """
+    without_rows = {kind["kind"]: kind for kind in kinds}
+    for name, of_kind in groupby(rows, itemgetter("kind")):
+        if name not in without_rows:
+            raise UnusableInput(
+                f"the list {folder} does not know all kinds that the warehouse has, which another version of the "
+                "project has built: run `dbt build` again"
+            )
+        write_kind(site, folder, without_rows.pop(name), of_kind, **common)
+    for kind in without_rows.values():
+        write_kind(site, folder, kind, (), **common)
+
+
+def write_kind(site: Site, folder: str, kind: Row, rows: Iterable[Row], template: str, **common: str) -> None:
+    """Write the pages of one kind."""
     name = in_folder(f"{folder}/{kind['kind']}")
-    context = {"overview": f"{folder}.html", **context}
-    write_parts(site, name, template, rows(kind["kind"]), kind["count"], kind=kind, **context)
-
-
-def following(rows: Iterator[Row], column: str) -> Callable[[str], Iterator[Row]]:
-    """Callable: the rows with a value in `column`, in which they are sorted; to be asked for in that order, and whole."""
-    groups = groupby(rows, itemgetter(column))
-    group = next(groups, None)
-
-    def having(value: str) -> Iterator[Row]:
-        nonlocal group
-        if group and group[0] == value:
-            yield from group[1]
-            group = next(groups, None)
-
-    return having
+    write_parts(site, name, template, rows, kind["count"], kind=kind, overview=f"{folder}.html", **common)

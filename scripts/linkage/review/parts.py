@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from linkage.errors import UnusableInput
 from linkage.review.reading import Row, in_parts
 from linkage.review.site import Site
 
@@ -17,14 +18,17 @@ def write_parts(
     """Write `count` rows as pages of at most 500; the page of part 1, 2 … is called `name(part)`.
 
     Templates find `rows`, `part` and `parts`: the links to the parts, none where there is one. Without rows there
-    is one page.
+    is one page. Raises UnusableInput if `rows` are more or fewer, so that no page shows a wrong number.
     """
     last = max(1, -(-count // ROWS))
-    number = 0
+    written = 0
     for number, part in enumerate(in_parts(rows, ROWS), 1):
+        written += len(part)
         site.write(name(number), template, rows=part, part=number, parts=links(name, number, last, count), **context)
-    if not number:
+    if not written:
         site.write(name(1), template, rows=[], part=1, parts=[], **context)
+    if written != count:
+        raise UnusableInput(f"{name(1)} would show {written:,} rows of {count:,}: run `dbt build` again")
 
 
 def links(name: Callable[[int], str], present: int, last: int, count: int) -> list[dict[str, Any]]:

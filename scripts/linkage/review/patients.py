@@ -1,12 +1,13 @@
 """The index of patients, and a page for each as the application's Images tab shows it, with what else is known."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 from linkage.review import csv_lists
 from linkage.review.csv_lists import write_csv
-from linkage.review.lists import findings, following
+from linkage.review.lists import findings
 from linkage.review.parts import ROWS, in_folder, write_parts
 from linkage.review.people import find_people, person_page
 from linkage.review.reading import Row
@@ -64,6 +65,23 @@ def write_patients(site: Site) -> None:
     for person in site.rows(PEOPLE):
         id_ = person["person"]
         write_person(site, person, chain(images(id_), skipped(id_)), found(id_))
+
+
+def following(rows: Iterator[Row], column: str) -> Callable[[str], Iterator[Row]]:
+    """Callable: the rows with a value in `column`, by which they are sorted.
+
+    Values are asked for in that order, and all rows of a value are read before the next one is asked for.
+    """
+    groups = groupby(rows, itemgetter(column))
+    group = next(groups, None)
+
+    def having(value: str) -> Iterator[Row]:
+        nonlocal group
+        if group and group[0] == value:
+            yield from group[1]
+            group = next(groups, None)
+
+    return having
 
 
 def write_person(site: Site, person: Row, rows: Iterator[Row], found: Iterator[Row]) -> None:

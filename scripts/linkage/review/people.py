@@ -10,8 +10,8 @@ from linkage.texts import is_uuid
 IN_FILEMAKER = "filemaker-"  # before FileMaker's id of a patient who is not found in Nexus
 UNKNOWN = "unknown"  # the person of images that Nexus holds under nobody who is known
 
-# memory.skipped: the skipped rows, with what to do. `pictures` are all objects of an ambiguous record; `patients` those
-# whom Nexus has under an ambiguous FileMaker id. `other` is another record with the same image id.
+# memory.skipped: the skipped rows, with what to do. `pictures` are the record's objects; `patients` those whom Nexus
+# has under an ambiguous FileMaker id. `other` is another record with the same image id.
 #
 # memory.finding: the findings, each with its `person`, which is null where nobody is known.
 #
@@ -36,7 +36,7 @@ objects as (
 
     select recid, list({{'bucket': bucket, 'key': "key"}} order by bucket, "key")[:{pictures}] as pictures
     from memory.shown_object
-    where record_reason = 'ambiguous_object'
+    where recid in (select recid from memory.shown_image where outcome = 'skipped' and object_count > 1)
     group by recid
 
 ),
@@ -82,9 +82,9 @@ skipped as (
         case when same_ids.recids[1] = shown_image.recid then same_ids.recids[2] else same_ids.recids[1] end
             as other_recid,
     from memory.shown_image
-    inner join stg_reasons as reasons on reasons.applies_to = 'row' and reasons.reason = shown_image.reason
+    left join stg_reasons as reasons on reasons.applies_to = 'row' and reasons.reason = shown_image.reason
     left join details on details.recid_text = shown_image.recid_text and details.reason = shown_image.reason
-    left join objects on objects.recid = shown_image.recid and shown_image.reason = 'ambiguous_object'
+    left join objects on objects.recid = shown_image.recid
     left join patients
         on patients.filemaker_patient_id = shown_image.filemaker_patient_id
         and shown_image.reason = 'ambiguous_patient'
@@ -242,6 +242,7 @@ export_rows as (
         count(*) filter (where outcome = 'skipped') as skipped,
         min(captured_date) filter (where outcome <> 'skipped') as first_date,
         max(captured_date) filter (where outcome <> 'skipped') as last_date,
+        max(patient_count) as patient_count,
     from memory.shown_image
     group by person
 
@@ -284,6 +285,7 @@ select
     last_date,
     coalesce(skipped, 0) as skipped,
     coalesce(findings, 0) as findings,
+    coalesce(patient_count, 0) as patient_count,
 from people
 left join export_rows on export_rows.person = people.person
 left join batches on batches.person = people.person
@@ -318,8 +320,14 @@ def is_in_filemaker(person: str) -> bool:
     return person.startswith(IN_FILEMAKER)
 
 
+def person_title(person: str) -> str:
+    """A person as the heading of their page."""
+    name = person_name(person)
+    return name[:1].upper() + name[1:] if person == UNKNOWN else f"Patient {name}"
+
+
 def person_name(person: str) -> str:
-    """A person as links and headings call them: by the id, masked if it can be anything."""
+    """A person as links call them: by the id, masked if it can be anything."""
     if person == UNKNOWN:
         return "unknown patient"
     if is_in_filemaker(person):
