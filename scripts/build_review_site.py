@@ -51,5 +51,48 @@ def main() -> None:
     print(f"The review site is ready: open {(folder / 'index.html').resolve().as_uri()}")
 
 
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line; argparse exits with code 2 if it cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="where the site goes (default: review/ in the data folder)"
+    )
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--patient", metavar="ID", help="read only this patient's pictures (Nexus or FileMaker id)")
+    chosen.add_argument(
+        "--sample", type=positive, metavar="N", help="read only N pictures, of all patients, and show them on one page"
+    )
+    chosen.add_argument("--no-pictures", action="store_true", help="read no pictures")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """A number from 1 on; argparse reports any other text."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def check_data_folder(data: Path, settings: dict[str, str]) -> None:
+    """Raise UnusableInput if the marts were built from another folder than the one whose files the pages show."""
+    built_from = PROJECT_ROOT / settings["data_folder"]
+    if built_from.resolve() != data.resolve():
+        raise UnusableInput(
+            f"the warehouse was built from {settings['data_folder']}, and the data folder in use is {data}: run "
+            "`dbt build` with the same LINKAGE_DATA"
+        )
+
+
+def choose_pictures(warehouse: duckdb.DuckDBPyConnection, options: argparse.Namespace) -> tuple[list[Source], bool]:
+    """The objects whose pictures to show, and whether to read those that have no thumbnail yet.
+
+    Raises UnusableInput if no row has the patient.
+    """
+    if options.no_pictures:
+        return [], False
+    ...
+
+
 if __name__ == "__main__":
     run_script(main)
