@@ -24,7 +24,7 @@
     ) > 0
 {%- endmacro %}
 
-{# The rows of the export that belong to some objects, and the sizes of these. #}
+{# The rows of the export that belong to some objects, with their sizes. #}
 {% macro rows_of_objects(outcomes, objects) -%}
     select
         {{ outcomes }}.image_id,

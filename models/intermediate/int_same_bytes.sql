@@ -175,6 +175,7 @@ final as (
 
     select distinct
         found.recid,
+        found.person,
         members.image_id,
         members.patient_id,
         members.batch_id,

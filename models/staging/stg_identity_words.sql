@@ -6,10 +6,18 @@ with source as (
 
 ),
 
+trimmed as (
+
+    select {{ lower_ascii(trimmed('word')) }} as word
+    from source
+
+),
+
+-- no other text can be a word of a text
 final as (
 
-    select word
-    from source
+    select case when {{ matches('word', '^[a-z]+$') }} then word end as word
+    from trimmed
 
 )
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from linkage.filemaker.date_order import WHITE_SPACE, contradicts, date_order_evidence, undecided_orders
+from linkage.filemaker.date_order import contradicts, date_order_evidence, undecided_orders
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
+from linkage.texts import WHITE_SPACE
 from tests.support.oracle import JUDGES, ORDERED_MARTS, expected_refusals, read_seed
 from tests.support.oracle_findings import CHANGES, MART_COLUMNS, expected_marts, read_kinds, remembered
 from tests.support.projects import InProcess, Project, forget, postgres_project
