@@ -90,6 +90,7 @@ skipped as (
         and shown_image.reason = 'ambiguous_patient'
     left join same_ids
         on same_ids.image_id = shown_image.image_id and shown_image.reason = 'duplicate_filemaker_id'
+    where shown_image.outcome = 'skipped'
 
 )
 
