@@ -97,7 +97,8 @@ from recognised;
 create temp table export as
 with trimmed as (
     select nullif(recid, '') as recid_text, nullif("id_Contact", '') as id_contact, nullif("date", '') as date_text,
-        nullif("Type", '') as type_text, trimmed(recid) as r, trimmed("id_Contact") as c, trimmed("date") as d,
+        nullif("Type", '') as type_text, nullif("fileName", '') as file_name, nullif("Name_of_file", '') as name_of_file,
+        trimmed(recid) as r, trimmed("id_Contact") as c, trimmed("date") as d,
         trimmed(id) as i, trimmed("fileName") as f, trimmed("NexusExportDate") is not null as has_export_date
     from {filemaker_images_metadata}
 ), split as (
@@ -115,7 +116,7 @@ select recid_text, nullif(as_recid(r), 0) as recid, id_contact, c is not null as
     as_uuid(c) as filemaker_patient_id, date_text, d is not null as has_date,
     case when year_last then date_of(p3, p1, p2) end as mdy, case when year_last then date_of(p3, p2, p1) end as dmy,
     case when year_first then date_of(p1, p2, p3) end as ymd,
-    type_text, as_uuid(i) as filemaker_id, has_export_date,
+    type_text, as_uuid(i) as filemaker_id, file_name, name_of_file, has_export_date,
     case when regexp_full_match(f, '(?s).*[.][A-Za-z0-9]{{1,5}}')
         then lower(reverse(split_part(reverse(f), '.', 1))) end as file_name_extension
 from parts;
@@ -217,8 +218,8 @@ select recid_text as recid, if(is_held, nexus_image_id, image_id) as image_id, o
     case when outcome = 'skipped' then decision end as reason, if(is_held, nexus_patient_id, patient_id) as patient_id,
     if(is_held, nexus_batch_id, batch_id) as batch_id, if(is_held, nexus_s3_key, target) as s3_key,
     recid as recid_number, id_contact, filemaker_patient_id, date_text as "date", mdy as filemaker_date,
-    type_text as "type", nullif(trim(type_text, {white_space}), '') as category, filemaker_id, recid_row_count,
-    filemaker_id_row_count,
+    type_text as "type", nullif(trim(type_text, {white_space}), '') as category, filemaker_id, file_name, name_of_file,
+    recid_row_count, filemaker_id_row_count,
     patient_count, classified.patient_id as present_patient_id, object_count, bucket as source_bucket,
     {prefix} || original_filename as source_key,
     etag as source_etag, size as source_size, original_filename, extension
