@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # A month's work goes step by step, even with `make -j`.
 .NOTPARALLEL:
-.PHONY: setup decide copy publish query docs demo check test fuzz faults lint bench lock clean
+.PHONY: setup decide review copy publish query docs demo check test fuzz faults lint bench lock clean
 
 setup: $(if $(filter .venv/bin,$(BIN)),.venv/ready) profiles.yml
 	@mkdir -p -m 700 data target logs
@@ -35,6 +35,9 @@ decide: setup  ## convert, list, export, build; then what copying would do
 	@echo "Before 'make copy', check the summary, and what it counts: review_findings and changes_since_last_build, then"
 	@echo "skipped_images, unmatched_objects and unmatched_patients (docs/analyst.md shows how to ask, docs/reasons.md what"
 	@echo "to do). Enter records that must wait into held_images.csv in the data folder, and run 'make decide' again."
+
+review: setup  ## pages that show the pictures and what became of them, for the data folder in use
+	$(BIN)/python scripts/build_review_site.py
 
 copy: setup  ## copy and verify; then what publishing would do
 	$(BIN)/python scripts/copy_objects.py
