@@ -1,4 +1,4 @@
--- Which verified copies does nothing ask for any longer?
+-- Which copies are no longer needed?
 
 with copies as (
 

@@ -1,4 +1,4 @@
--- Which records share a record number, an image id or the bytes of a picture?
+-- Which records share a number, an image id or the bytes of a picture?
 
 with outcomes as (
 

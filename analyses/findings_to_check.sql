@@ -1,4 +1,4 @@
--- What should somebody look at, and how much of each kind is there?
+-- What should somebody check?
 
 with findings as (
 

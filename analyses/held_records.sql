@@ -1,5 +1,4 @@
--- What waits because of a line in held_images.csv, and is any of it copied or
--- published already?
+-- What is held back, and is any of it copied or published already?
 
 with held as (
 

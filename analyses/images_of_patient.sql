@@ -1,4 +1,4 @@
--- What is there of one patient, and what of it is copied or published?
+-- What is known about one patient?
 {%- set asked = text_literal(var('asked_patient',
     '73110f9f-c3ac-417e-8d25-3a32129cf724')) %}
 

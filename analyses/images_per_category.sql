@@ -1,4 +1,4 @@
--- How many images of each category are there per year?
+-- How many images are there per category and year?
 
 with outcomes as (
 

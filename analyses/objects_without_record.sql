@@ -1,5 +1,4 @@
--- Which objects of the dump belong to no record of the export, or have a name
--- that is not a record number?
+-- Which objects of the dump belong to no record?
 
 with objects as (
 

@@ -1,5 +1,4 @@
--- Which patients were not found in Nexus, for how many images, and does Nexus
--- have nearly the same FileMaker id?
+-- Which patients were not found in Nexus, and how many images wait for them?
 
 with patients as (
 

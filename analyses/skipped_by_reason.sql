@@ -1,4 +1,4 @@
--- How many rows were skipped, why, and what can be done about it?
+-- How many rows were skipped, and why?
 
 with figures as (
 

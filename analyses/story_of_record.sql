@@ -1,4 +1,4 @@
--- What is known of one record?
+-- What is known about one record?
 {%- set asked = text_literal(var('asked_recid', '18')) %}
 
 with asked as (

@@ -1,4 +1,4 @@
--- Which types are used only once, perhaps by mistake?
+-- Which types are used only once?
 
 with outcomes as (
 

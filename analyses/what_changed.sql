@@ -1,4 +1,4 @@
--- What has changed since the last build that passed?
+-- What has changed since the last build?
 
 with changes as (
 

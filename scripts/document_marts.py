@@ -12,7 +12,7 @@ from linkage.steps import run_script
 
 # dbt's page can load a script that counts visits, if statistics are not switched off everywhere.
 ISOLATED = (
-    "<head><meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; font-src data:; "
+    '<head><meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; font-src data:; '
     "style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'\">"
 )
 
@@ -36,7 +36,7 @@ def main() -> int:
     text = page.read_text(encoding="utf-8")
     with write_atomically(page) as file:
         file.write(text.replace("<head>", ISOLATED, 1))
-    print(f"{page}: open it in a browser. It has tables, columns and their meaning, and no records.")
+    print(f"The documentation is ready: open {page.resolve().as_uri()}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Open DuckDB's shell on a read-only copy of the marts of the data folder; dbt can build meanwhile.
 
-With SQL, or if standard input is not a terminal, it answers and ends. The copy has the marts as tables, and the questions
-of analyses/ as views, which the table `questions` lists.
+With SQL, or if standard input is not a terminal, it answers and ends. The copy has the marts as tables, and the
+questions of analyses/ as views, which the table `questions` lists.
 """
 
 import argparse
