@@ -27,7 +27,7 @@ This is a copy of the marts of {}; nothing that you do here changes them.
 
 
 def main() -> int:
-    """Copy the marts, let the shell ask, and remove the copy; the exit code is the shell's."""
+    """Copy the marts, let the shell ask, and remove the copy; an answer that fails gives the shell's exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sql", nargs="?", help="what to answer, instead of opening a shell")
     parser.add_argument("--warehouse", type=Path, help="the DuckDB file that dbt built; default: the data folder's")
@@ -43,13 +43,14 @@ def main() -> int:
             print("The last build did not pass all of its tests: do not rely on these marts.", file=sys.stderr)
         # what was typed may name a patient: it is kept where the records are
         environment = {"DUCKDB_HISTORY": str(warehouse.parent / ".query_history"), **os.environ}
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C ends a query, not the shell
         if arguments.sql is None and sys.stdin.isatty():
             print(INTRODUCTION.format(warehouse))
-            options = [copy]
-        else:
-            options = ["-cmd", ".maxrows 1000000000", copy, *([arguments.sql] if arguments.sql is not None else [])]
-        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C ends a query, not the shell
-        return subprocess.run([shell, "-readonly", *options], check=False, env=environment).returncode
+            subprocess.run([shell, "-readonly", copy], check=False, env=environment)
+            return 0  # the shell's is 1 if anything that was typed failed
+        asked = [] if arguments.sql is None else [arguments.sql]
+        command = [shell, "-readonly", "-cmd", ".maxrows 1000000000", copy, *asked]
+        return subprocess.run(command, check=False, env=environment).returncode
 
 
 def find_shell() -> Path:
