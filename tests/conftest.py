@@ -32,7 +32,7 @@ os.environ.update(NO_ENV_FILE := {"PYTHON_DOTENV_DISABLED": "1"})
 for line in (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8").splitlines():
     os.environ.pop(line.partition("=")[0], None)
 # Fixtures that start a server, or dbt.
-SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
+SLOW = {"built_sample", "dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

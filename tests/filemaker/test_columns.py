@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from linkage.filemaker.values import shape
+from linkage.texts import shape
 from tests.support.exports import COLUMNS, UUID, as_seed, tab, written
 
 PATIENTS = [f"F0000000-0000-4000-8000-00000000000{n}" for n in "123"]

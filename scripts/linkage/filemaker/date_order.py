@@ -12,15 +12,12 @@ import pandas as pd
 
 from linkage.errors import UnusableInput
 from linkage.settings import project_var
+from linkage.texts import WHITE_SPACE, recid_number
 
 ORDERS = ("mdy", "dmy", "ymd")
-# White space as the whole project trims it: dbt's macro for it has the same characters.
-WHITE_SPACE = " \t\n\v\f\r\xa0"
 
 YEAR_LAST = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
 YEAR_FIRST = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
-# not 6.000, which may be a thousand with a dot
-RECID = re.compile(r"(?![0-9]{1,3}\.000$)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
 
 
 def configured_date_order() -> str:
@@ -44,15 +41,6 @@ def date_ordinal(text: str, order: str) -> int:
         return date(part["y"], part["m"], part["d"]).toordinal()
     except ValueError:
         return 0
-
-
-def recid_number(text: str) -> int:
-    """The record number in a trimmed text (`6066`, `6066.0`, `06066`, `6,066`); 0 if it is not a positive number."""
-    match = RECID.fullmatch(text)
-    if not match:
-        return 0
-    digits = match[1].replace(",", "").lstrip("0")
-    return int(digits) if 1 <= len(digits) <= 18 else 0
 
 
 def date_order_evidence(recid: pd.Series, dates: pd.Series, today: date) -> pd.DataFrame:

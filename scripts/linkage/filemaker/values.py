@@ -1,25 +1,16 @@
-"""What a column's values should be, how many of them are, and the shape of those that are not."""
+"""What a column's values should be, and how many of them are."""
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from linkage.filemaker.date_order import ORDERS, WHITE_SPACE, date_ordinal, recid_number
-
-UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-LONGEST_SHAPE = 40
+from linkage.filemaker.date_order import ORDERS, date_ordinal
+from linkage.texts import WHITE_SPACE, recid_number
 
 
 def is_record_number(text: str) -> bool:
     """Whether a trimmed text is a record's number."""
     return recid_number(text) > 0
-
-
-def is_uuid(text: str) -> bool:
-    """Whether a trimmed text is 8-4-4-4-12 hex."""
-    return bool(UUID.fullmatch(text))
 
 
 def is_date(text: str) -> bool:
@@ -48,11 +39,3 @@ def judge(values: Sequence[str], reads: Callable[[str], object]) -> Judgement:
     del texts[""]
     unread = Counter({text: number for text, number in texts.items() if not reads(text)})
     return Judgement(texts.total(), texts.total() - unread.total(), len(texts), unread)
-
-
-def shape(text: str) -> str:
-    """The text with each digit as 9 and each letter as A, on one line and not too long."""
-    marks = {"N": "9", "L": "A", "M": "A", "Z": " ", "C": " "}
-    start = text[: LONGEST_SHAPE + 1]
-    whole = "".join(marks.get(unicodedata.category(character)[0], character) for character in start)
-    return whole if len(whole) <= LONGEST_SHAPE else f"{whole[:LONGEST_SHAPE]}…"

@@ -30,6 +30,8 @@ MENU = {
 
 def templates() -> jinja2.Environment:
     """The templates' environment; an unknown name in a template is an error."""
+    from linkage.review.captions import FILTERS  # which use the formats below
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -39,7 +41,7 @@ def templates() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.globals["menu"] = MENU
-    environment.filters.update(number=number, day=day, file_size=file_size, plural=plural)
+    environment.filters.update(number=number, day=day, file_size=file_size, plural=plural, **FILTERS)
     return environment
 
 
@@ -50,7 +52,7 @@ def number(value: int) -> str:
 
 def day(value: date | None) -> str:
     """A date as batches are named: `18 Oct 2016`, in any locale; empty where there is none."""
-    return f"{value.day} {MONTHS[value.month - 1]} {value.year}" if value else ""
+    return f"{value.day} {MONTHS[value.month - 1]} {value.year:04}" if value else ""
 
 
 def file_size(value: int | None) -> str:

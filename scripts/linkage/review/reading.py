@@ -48,6 +48,7 @@ with outcomes as (
         outcomes.outcome,
         outcomes.reason,
         outcomes.image_id,
+        outcomes.filemaker_id,
         outcomes.patient_id,
         outcomes.filemaker_patient_id,
         outcomes.id_contact,
