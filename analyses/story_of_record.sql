@@ -43,6 +43,12 @@ copies as (
 findings as (
 
     select
+        case
+            when asked.recid = review_findings.recid then 'finding'
+            else
+                'finding about record '
+                || cast(review_findings.recid as varchar)
+        end as part,
         review_findings.finding,
         review_findings.detail
     from {{ ref('review_findings') }} as review_findings
@@ -113,7 +119,7 @@ facts as (
 
     select
         4 as part_order,
-        'finding' as part,
+        part,
         1 as fact_order,
         finding as fact,
         detail as "value"
