@@ -32,9 +32,9 @@ decide: setup  ## convert, list, export, build; then what copying would do
 	$(BIN)/python scripts/build_marts.py
 	-$(BIN)/python scripts/copy_objects.py --dry-run
 	@echo
-	@echo "Before 'make copy', check the summary, and what it counts: review_findings and changes_since_last_build, then"
-	@echo "skipped_images, unmatched_objects and unmatched_patients (docs/analyst.md shows how to ask, docs/reasons.md what"
-	@echo "to do). Enter records that must wait into held_images.csv in the data folder, and run 'make decide' again."
+	@echo "Before 'make copy', check the summary, and what it counts: 'make review' shows findings, changes, and what is skipped"
+	@echo "and unmatched, with the pictures and with what to do. Enter records that must wait into held_images.csv in the data"
+	@echo "folder, and run 'make decide' again."
 
 review: setup  ## pages that show the pictures and what became of them, for the data folder in use
 	$(BIN)/python scripts/build_review_site.py
