@@ -3,10 +3,8 @@
 import argparse
 import os
 import sys
-from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -16,15 +14,17 @@ from linkage.review.folder import replaced_folder
 from linkage.review.lists import write_lists
 from linkage.review.pages import copy_assets, templates
 from linkage.review.patients import write_patients
-from linkage.review.pictures import make_thumbnails
+from linkage.review.pictures import Source, make_thumbnails
 from linkage.review.reading import WANTED, prepare, select
 from linkage.review.report import write_report
 from linkage.review.sample import write_sample
-from linkage.review.site import Site
+from linkage.review.site import Pictures, Site, shown
 from linkage.review.start import write_start
 from linkage.settings import project_version
 from linkage.steps import run_script
 from linkage.warehouse.marts import open_warehouse
+
+MOST_PICTURES = 50_000  # that are read without being asked for
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
         check_data_folder(data, settings)
         prepare(warehouse, settings, data, sample=options.sample)
         with replaced_folder(folder) as new:
-            pictures = find_pictures(warehouse, options, new)
+            pictures = find_pictures(warehouse, options, data / "thumbnails", new / "pictures")
             site = Site(
                 new, data, warehouse, settings, pictures, templates(), datetime.now().astimezone(), project_version()
             )
@@ -84,14 +84,36 @@ def check_data_folder(data: Path, settings: dict[str, str]) -> None:
         )
 
 
-def choose_pictures(warehouse: duckdb.DuckDBPyConnection, options: argparse.Namespace) -> tuple[list[Source], bool]:
-    """The objects whose pictures to show, and whether to read those that have no thumbnail yet.
+def find_pictures(
+    warehouse: duckdb.DuckDBPyConnection, options: argparse.Namespace, cache: Path, folder: Path
+) -> Pictures:
+    """Put thumbnails into `folder`: of those chosen by options, and of others that have been read before.
 
-    Raises UnusableInput if no row has the patient.
+    Raises UnusableInput if the store cannot be read, or if no row is about the patient of `--patient`.
     """
     if options.no_pictures:
-        return [], False
-    ...
+        return {}
+    chosen: set[Source] = set()
+    others: set[Source] = set()
+    patient = (options.patient or "").strip().lower()
+    for wanted in select(warehouse, WANTED):
+        source = Source(wanted["bucket"], wanted["key"], wanted["etag"] or "", wanted["size"] or 0, wanted["extension"])
+        is_chosen = (
+            patient in (wanted["person"], wanted["patient_id"], wanted["filemaker_patient_id"])
+            if patient
+            else bool(wanted["place"]) or not options.sample
+        )
+        (chosen if is_chosen else others).add(source)
+    if patient and not chosen:
+        raise UnusableInput("no picture is of the patient that --patient names: give an id of Nexus or FileMaker")
+    if len(chosen) > MOST_PICTURES and not options.sample:
+        print(
+            f"{len(chosen):,} pictures are too many to read all of them: --sample N or --patient ID reads some",
+            file=sys.stderr,
+        )
+        others, chosen = others | chosen, set()
+    made = make_thumbnails([*chosen, *others], cache, folder, read=chosen.__contains__)
+    return {(source.bucket, source.key): shown(result) for source, result in made.items()}
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ DROPPED = {"script", "desc", "title"}
 
 
 def write_chart(site: Site, name: str, bars: Bars, *, lying: bool = False) -> int:
-    """Write `charts/{name}.svg`: bars side by side or, `lying`, below each other; returns its height, the width being 480.
+    """Write `charts/{name}.svg`, with bars side by side or, `lying`, below each other; returns its height in pixels.
 
-    A label is cut to 26 characters, and characters that cannot be seen are blanks.
+    Labels are cut to 26 characters.
     """
     height = 24 + 24 * max(len(bars), 4) if lying else 320
     is_few = len(bars) <= FEW
@@ -70,14 +70,14 @@ def write_chart(site: Site, name: str, bars: Bars, *, lying: bool = False) -> in
     return height
 
 
-def label_text(text: str) -> str:
-    """A label of a chart: on one line, without characters that cannot be seen, and cut to a sensible length."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    return line if len(line) <= LONGEST_LABEL else f"{line[: LONGEST_LABEL - 1].rstrip()}…"
+def label_text(text: str, longest: int = LONGEST_LABEL) -> str:
+    """A text on one line, without characters that cannot be seen, and not longer than `longest` characters."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in text[: 2 * longest]).split())
+    return line if len(line) <= longest and len(text) <= 2 * longest else f"{line[: longest - 1].rstrip()}…"
 
 
 def without_script(svg: Any) -> Any:
-    """What pygal draws without what it adds: scripts, tooltips, comments with the date, and ids."""
+    """What pygal draws, without the script, the texts for tooltips and the comments (with a date) that it adds."""
     for parent in list(svg.iter()):
         for child in list(parent):
             if not isinstance(child.tag, str) or child.tag in DROPPED or "tooltip" in child.get("class", "").split():

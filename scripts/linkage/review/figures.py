@@ -55,16 +55,16 @@ order by stg_findings.severity, value desc, finding
 class Figures:
     """Numbers of rows, objects, findings and changes.
 
-    `summary` has those of `import_summary` by metric, and `linked_objects`. `copies` counts the linked rows by the state
-    of their copy (verified, failed, held, to_do), `published` the linked and already linked rows by whether Nexus has
-    them (`in Nexus`, `since the export`, `not yet`), and `unfinished` the latter again by the state of their copy. `kept`
-    counts already linked rows with a verified copy. The lists have one row per kind, zeros included.
+    `summary` has those of `import_summary` by metric, and `linked_objects`. `copies` counts the linked rows by the
+    state of their copy (verified, failed, held, to_do), and `unfinished` those of them that are not published.
+    `published` counts the linked and already linked rows by whether Nexus has them (`in Nexus`, `since the export`,
+    `not yet`), `kept` the already linked rows with a verified copy. The lists have one row per kind, zeros included.
     """
 
     summary: Counter[str]
     copies: Counter[str]
-    published: Counter[str]
     unfinished: Counter[str]
+    published: Counter[str]
     kept: int
     skipped: list[Row]
     unmatched: list[Row]
@@ -85,7 +85,7 @@ def read_figures(site: Site) -> Figures:
                 f"the figures do not add up: {metric} is {summary[metric]:,} in import_summary, but the marts have "
                 f"{counted[metric]:,}; run `dbt build` again"
             )
-    copies, published, unfinished = Counter[str](), Counter[str](), Counter[str]()
+    copies, unfinished, published = Counter[str](), Counter[str](), Counter[str]()
     kept = 0
     for row in site.rows(STATES):
         count, copy = row["count"], row["copy"]
@@ -99,8 +99,8 @@ def read_figures(site: Site) -> Figures:
     return Figures(
         summary,
         copies,
-        published,
         unfinished,
+        published,
         kept,
         skipped=list(site.rows(REASONS, {"prefix": "skipped_", "applies_to": "row"})),
         unmatched=list(site.rows(REASONS, {"prefix": "unmatched_", "applies_to": "object"})),

@@ -72,11 +72,11 @@ def reasons_for_waiting(figures: Figures) -> list[tuple[str, str | None]]:
 
 
 def list_files(site: Site, built: datetime) -> list[dict[str, Any]]:
-    """What the build read, and the manifest that it wrote: rows, size, date and checksum, and a problem if there is one.
+    """What the build read, and the manifest that it wrote, as `describe_file` has it, each with a problem or None.
 
-    Rows are those of the file as it is now; they are compared with what the build read.
+    It is a problem if a file was written after the build, or does not have the rows that the build read.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for table, path in {
         **{seed: site.data / f"{seed}.csv" for seed in SEED_COLUMNS},
         "copy_manifest": manifest_path(),

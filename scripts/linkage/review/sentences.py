@@ -1,7 +1,7 @@
 """What the report says, in plain words, of each kind of picture that waits or that somebody has to decide about.
 
-The clinic's owner knows neither rows nor objects: a row of the export is a picture, an object of the dump is a file, and
-Nexus is the new system. The sentences are complete but for their full stop.
+The clinic's owner knows neither rows nor objects: a row of the export is a picture, an object of the dump is a file,
+and Nexus is the new system. The sentences are complete but for their full stop.
 """
 
 Sentence = tuple[str, str]  # about one, and about several; {} is their number

@@ -4,13 +4,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import jinja2
 
 from linkage.review.pages import write_page
+from linkage.review.pictures import Result
 from linkage.review.reading import Row, select
+
+
+class Picture(NamedTuple):
+    """A file below `pictures/` with its size in pixels, or why there is none."""
+
+    file: str | None
+    width: int = 0
+    height: int = 0
+    problem: str | None = None
+
+
+Pictures = Mapping[tuple[str, str], Picture]
+
+
+def shown(result: Result) -> Picture:
+    """A thumbnail, or the reason why there is none, as pages show it."""
+    return Picture(None, problem=result) if isinstance(result, str) else Picture(*result)
 
 
 @dataclass(frozen=True)
@@ -25,7 +43,7 @@ class Site:
     data: Path
     warehouse: duckdb.DuckDBPyConnection
     settings: dict[str, str]
-    pictures: Mapping[tuple[str, str], Any]
+    pictures: Pictures
     templates: jinja2.Environment
     made_at: datetime
     version: str

@@ -3,12 +3,13 @@
 from collections import Counter
 from typing import Any
 
-from linkage.review.charts import Bars, write_chart
+from linkage.review.charts import Bars, label_text, write_chart
 from linkage.review.figures import Figures, built_at, is_sample, read_figures
 from linkage.review.site import Site
 
 SHOWN_YEARS = 30
 SHOWN_CATEGORIES = 15
+LONGEST_CATEGORY = 80  # characters
 # Numbers of images in a batch that have a bar of their own; larger batches share the others.
 SINGLE_SIZES = 10
 SHARED_SIZES = [(11, 15, "11–15"), (16, 20, "16–20"), (21, 30, "21–30"), (31, None, "31 or more")]
@@ -170,7 +171,7 @@ def categories(site: Site) -> Bars:
         if row["category"] is None:
             missing = row["count"]
         elif len(bars) < SHOWN_CATEGORIES:
-            bars.append((row["category"], row["count"]))
+            bars.append((label_text(row["category"], LONGEST_CATEGORY), row["count"]))
         else:
             others, kinds = others + row["count"], kinds + 1
     if kinds:

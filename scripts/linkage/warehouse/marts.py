@@ -103,6 +103,10 @@ def open_warehouse(path: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict
             yield warehouse, read_settings(warehouse, schema)
     except duckdb.CatalogException:  # a mart is missing
         raise UnusableInput(NOT_PASSED.format(path)) from None
+    except duckdb.BinderException:  # a column is missing
+        raise UnusableInput(
+            f"the warehouse {path} was built by another version of this project: run `dbt build` again"
+        ) from None
     except duckdb.Error as error:
         raise UnusableInput(
             f"DuckDB cannot read the warehouse {path} ({type(error).__name__}): make sure that the disk has room; if "

@@ -26,33 +26,32 @@ caption.setAttribute("aria-live", "polite");
 const actions = dialog.appendChild(document.createElement("p"));
 actions.className = "actions";
 const download = actions.appendChild(document.createElement("a"));
-download.textContent = "Download picture";
-const previous = button("Previous", () => show(-1));
-const next = button("Next", () => show(1));
+download.textContent = "Download";
+const place = actions.appendChild(document.createElement("span"));
+button("Previous", () => show(-1));
+button("Next", () => show(1));
 button("Close", () => dialog.close());
 document.body.append(dialog);
 let links = [];
-let place = 0;
+let shown = 0;
 
 function button(label, action) {
   const made = actions.appendChild(document.createElement("button"));
   made.type = "button";
   made.textContent = label;
   made.addEventListener("click", action);
-  return made;
 }
 
 function show(step) {
-  place = Math.min(Math.max(place + step, 0), links.length - 1);
-  const link = links[place];
+  shown = (shown + step + links.length) % links.length;
+  const link = links[shown];
+  const text = link.closest("figure")?.querySelector("figcaption")?.cloneNode(true);
   picture.src = link.href;
   picture.alt = link.querySelector("img").alt;
-  const text = link.closest("figure")?.querySelector("figcaption");
-  caption.replaceChildren(...(text ? text.cloneNode(true).childNodes : [picture.alt]));
+  caption.replaceChildren(...(text ? text.childNodes : [picture.alt]));
   download.href = link.href;
   download.download = link.download;
-  previous.disabled = place === 0;
-  next.disabled = place === links.length - 1;
+  place.textContent = `${shown + 1} of ${links.length}`;
 }
 
 document.addEventListener("click", (event) => {
@@ -60,7 +59,7 @@ document.addEventListener("click", (event) => {
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   links = [...document.querySelectorAll("a.zoom")];
-  place = links.indexOf(link);
+  shown = links.indexOf(link);
   show(0);
   dialog.showModal();
 });
@@ -71,7 +70,7 @@ dialog.addEventListener("keydown", (event) => {
 });
 
 dialog.addEventListener("click", (event) => {
-  if (event.target === dialog) dialog.close();
+  if (event.target === dialog) dialog.close(); // beside the picture
 });
 
-dialog.addEventListener("close", () => links[place].focus());
+dialog.addEventListener("close", () => links[shown].focus());
