@@ -102,6 +102,7 @@ def import_records(clinic: Clinic, environment: dict[str, str]) -> dict[str, str
     with step("Decide which image belongs to which patient, and test the result"):
         run_dbt_build(environment)
         checks.check_outcomes(clinic)
+        checks.check_findings(clinic)
     with step("Preview what copying the first 100 images would do"):
         run_script(environment, "copy_objects.py", "data/demo/manifest.csv", "--dry-run", "--limit", "100")
         require(list_bucket(environment) == before, "the dry run changed the bucket")
