@@ -1,11 +1,12 @@
 """The pages and lists of a site, read as a program does, and compared with the warehouse."""
 
 import csv
+import hashlib
 import re
-import shutil
 import stat
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -22,7 +23,6 @@ from linkage.review.reading import WANTED
 from linkage.review.report import write_report
 from linkage.review.sample import write_sample
 from linkage.review.start import write_start
-from tests.support.projects import uuid
 from tests.support.site_pages import Element, read_page, read_pages
 
 ALL = (write_start, write_report, write_lists, write_patients, write_sample)
@@ -32,6 +32,16 @@ HOSTILE = [
     "+1+1", "@SUM(A1)", "-2+3", "\t=1+1", "../../x", "🦶🏽", "\u202egpj.exe", "a\u2066b", "two\nlines", "x" * 5_000,
 ]  # fmt: skip
 RIGHT_TO_LEFT = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# The summary counts what a test has added.
+RECOUNT = """
+;
+update import_summary set value = (
+    select count(*) from changes_since_last_build where metric = 'changes_' || change
+) where starts_with(metric, 'changes_');
+update import_summary set value = (
+    select count(*) from review_findings where metric = 'finding_' || finding
+) where starts_with(metric, 'finding_');
+"""
 NAME = "Qqsmith"  # in places where no page may show it
 
 
@@ -39,8 +49,8 @@ NAME = "Qqsmith"  # in places where no page may show it
 def written(sample_site):
     """Callable: a site of the sample with its pages and a picture of every object; see `sample_site`."""
 
-    def write(*functions, **options):
-        site = sample_site(sample=10, **options)
+    def write(*functions, change=""):
+        site = sample_site(change=change + RECOUNT if change else "", sample=10)
         site = replace(site, pictures={(row["bucket"], row["key"]): picture(row) for row in site.rows(WANTED)})
         (site.folder / "pictures").mkdir()
         for each in site.pictures.values():
@@ -54,7 +64,8 @@ def written(sample_site):
 
 def picture(row):
     """A thumbnail as `pictures.py` makes them, called like the object."""
-    name = re.sub("[^a-zA-Z0-9.]", "_", row["key"].rsplit("/", 1)[-1])
+    name = row["key"].rsplit("/", 1)[-1]
+    name = name if re.fullmatch(r"[0-9]+\.[a-z]+", name) else hashlib.md5(name.encode()).hexdigest()
     return SimpleNamespace(file=f"{name}.jpg", width=320, height=240, problem=None)
 
 
@@ -123,10 +134,12 @@ def test_no_link_leads_nowhere_and_every_page_can_be_read_aloud(written):
                 target = ((site.folder / name).parent / unquote(path)).resolve() if path else site.folder / name
                 assert target.is_file(), (name, link)
                 assert not anchor or anchor in anchors[str(target.relative_to(site.folder.resolve()))], (name, link)
+        ids = Counter(element.attributes["id"] for element in page.all(id=None))
+        assert not ids or ids.most_common(1)[0][1] == 1, name
         levels = [int(element.tag[1]) for element in page.all() if re.fullmatch("h[1-6]", element.tag)]
         assert levels.count(1) == 1, name
         assert levels[0] == 1, name
-        assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), name
+        assert all(after <= before + 1 for before, after in pairwise(levels)), name
         for each in page.all("table"):
             assert each.all("caption") or each.attributes.get("aria-label"), name
             assert all(cell.attributes.get("scope") in ("col", "row") for cell in each.all("th")), name
@@ -163,11 +176,9 @@ def hostile_build() -> str:
             f"update int_image_candidates set nexus_s3_key = 'patients/{NAME}/{NAME}.jpg' where recid = 16",
             f"update int_image_candidates set nexus_batch_id = '{NAME}', nexus_image_id = '{NAME}' where recid = 17",
             f"update int_image_candidates set nexus_patient_id = '../../{NAME}' where recid = 19",
-            "update skipped_images set recid = (select recid_text from int_image_candidates where recid is null) "
-            "where reason = 'invalid_recid'",
-            f"update stg_s3_objects set \"key\" = 'filemaker-import/images-bulk-dump/{NAME}.jpg' where recid is null",
-            f"update review_findings set patient_id = '{NAME} J', detail = 'patient {NAME} J in Nexus, {NAME} in FileMaker' "
-            "where finding = 'published_elsewhere'",
+            f"update object_outcome set \"key\" = 'filemaker-import/images-bulk-dump/{NAME}.jpg' where recid is null",
+            f"update review_findings set patient_id = '{NAME} J', "
+            f"detail = 'patient {NAME} J in Nexus, {NAME} in FileMaker' where finding = 'published_elsewhere'",
             f"update review_findings set patient_id = '{NAME}', detail = 'in Nexus under patient {NAME}, 2017-02-03' "
             "where finding = 'published_without_record'",
             f"insert into changes_since_last_build values ('{NAME}, Jo', 'reason', 'missing_object', 'invalid_recid'), "
