@@ -9,6 +9,7 @@ for (const table of document.querySelectorAll("table.data")) {
       autoWidth: false,
       order: [],
       pageLength: 50,
+      language: { entries: { _: "rows", 1: "row" } },
       lengthMenu: [25, 50, 100, { label: "All", value: -1 }],
       layout: { topStart: "search", topEnd: "pageLength", bottomStart: "info", bottomEnd: "paging" },
     });
