@@ -325,7 +325,7 @@ def make_export_row(below, world, number, exported):
         pick(below, world.visits) if once_in(below, 2) else (pick(below, world.patients), pick(below, world.days))
     )
     if world.quiet_weekends and once_in(below, 80):
-        day += timedelta(days=(5 - day.weekday() if day < date.max else 0))
+        day += timedelta(days=(5 + below(2) - day.weekday() if day < date.max else 0))
     contact = any_case(below, patient)
     if bad and once_in(below, 5):
         contact = pick(below, ("", *NO_UUIDS, *TEXTS)) if once_in(below, 2) else ""
@@ -536,13 +536,18 @@ def make_left_batches(below, export):
 # --- The folder ----------------------------------------------------------------------------------------------------
 
 
+def some_recid(below, world):
+    """A recid, every other time one of the first 24: of these more is known."""
+    return pick(below, world.recids[: 24 if once_in(below, 2) else None])
+
+
 def make_held_images(below, world):
     """Records that a reviewer holds back, written as a person writes them."""
     count = below(3) + len(world.recids) // 50
     return [
         (
             around(
-                below, recid_text(below, pick(below, world.recids)) if not once_in(below, 8) else pick(below, NO_RECIDS)
+                below, recid_text(below, some_recid(below, world)) if not once_in(below, 8) else pick(below, NO_RECIDS)
             ),
             pick(below, ("reviewer", "")),
             pick(below, ("2025-12-20", "", "?")),
@@ -559,7 +564,7 @@ def make_copy_results(below, world):
             pick(below, ("2026-01-05T09:12:44+00:00", "?")),
             "?" if once_in(below, 8) else name_based_id(f"image:{pick(below, world.filemaker_ids)}"),
             "clinic-dump",
-            f"{world.settings['source_prefix']}{pick(below, world.recids)}.jpg",
+            f"{world.settings['source_prefix']}{some_recid(below, world)}.jpg",
             pick(below, ("d41d8cd98f00b204e9800998ecf8427e", "")),
             "clinic-dump",
             pick(below, ('patients/a b, "c"/1.jpg', "", f"patients/{pick(below, world.recids)}")),
