@@ -107,7 +107,8 @@ def test_many_patients_are_listed_in_parts_by_each_of_their_ids(sample_site):
     count = 2 * ROWS + 7
     site = sample_site(
         "insert into review_findings (finding, severity, patient_id, detail) "
-        f"select 'large_batch', 'note', cast(i as varchar), '31 images in one batch' from range(1, {count + 1}) as rows (i)"
+        "select 'large_batch', 'note', cast(i as varchar), '31 images in one batch' "
+        f"from range(1, {count + 1}) as rows (i)"
     )
     write_patients(site)
     index = read_page(site.folder / "patients.html")
