@@ -63,6 +63,8 @@ def main() -> int:
         with s3_storage() as environment, nexus_of(clinic, environment) as owner:
             copies = import_records(clinic, environment)
             import_again(clinic, environment, copies)
+            with step("Make the review site: every picture under its patient, and the account of every row"):
+                run_script(environment, "build_review_site.py")
             with step("Look at one patient's images through Nexus's own models"):
                 show_patient(clinic, owner, list_bucket(environment))
     except FAILURES as error:
