@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from linkage.paths import PROJECT_ROOT
 from linkage.seeds import make_missing_seeds
@@ -21,6 +22,7 @@ def document(project: Project) -> subprocess.CompletedProcess:
     return subprocess.run(SCRIPT, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
+@pytest.mark.slow
 def test_the_page_shows_tables_with_their_columns_and_no_records_and_asks_nothing_of_a_network(tmp_path: Path):
     make_missing_seeds(tmp_path / "data")
     project = Project(tmp_path / "data", tmp_path / "work")

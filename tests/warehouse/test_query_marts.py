@@ -61,6 +61,20 @@ def test_it_answers_sql_and_what_it_reads_whole_and_ends_with_the_exit_code_of_t
     assert copies(warehouse) == []
 
 
+def test_make_hands_sql_over_as_it_is(environment):
+    command = [
+        "make",
+        f"BIN={Path(sys.executable).parent}",
+        "-o",
+        "setup",
+        "query",
+        """SQL=select 'it''s "a" `b`' as said""",
+    ]
+    ended = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended
+    assert """it's "a" `b`""" in ended.stdout
+
+
 def test_the_questions_whose_marts_are_there_can_be_asked_by_name(warehouse):
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute("""
