@@ -32,9 +32,7 @@ def write_large_folder(folder: Path, rows: int, patients: int) -> None:
 
     day = f"date '2016-01-04' + cast(i * 3500 // {rows} as integer)"
     # hardly any at weekends; one in a thousand too late
-    moved = (
-        f"case when i % 1000 = 500 then 100 when i % 997 > 4 and isodow({day}) > 5 then 5 - isodow({day}) else 0 end"
-    )
+    moved = f"case when i % 1000 = 500 then 100 when i % 997 > 4 and isodow({day}) > 5 then 5 - isodow({day}) else 0 end"
     taken_on = f"{day} + cast({moved} as integer)"
     # one patient in a hundred is not in Nexus; forty images on a day are a large batch
     everybody = patients + patients // 100
