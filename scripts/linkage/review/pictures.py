@@ -29,7 +29,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from linkage.errors import UnusableInput
 from linkage.files import FULL, make_temporary
 from linkage.progress import progress
-from linkage.s3.clients import retrying_client
+from linkage.s3.clients import s3_client
 from linkage.s3.errors import SDK_CREDENTIAL_ERRORS, about_the_caller, explain, explain_sdk, metadata, s3_errors
 
 LONGEST_SIDE = 320  # pixels
@@ -42,7 +42,9 @@ LARGE_BYTES, LARGE_PIXELS = 16_000_000, 24_000_000
 READERS = 10  # threads, as many as a client of boto3 keeps connections
 DECODERS = min(4, os.cpu_count() or 1)  # of them at once; Pillow does not hold Python's lock while it decodes
 MOST_FAULTS = 20  # in a row
-READ_ATTEMPTS = 3  # of an object whose answer breaks off; the client retries everything else
+# About ten seconds in all: what cannot be read now is tried again by the next run.
+RETRIES = {"mode": "standard", "total_max_attempts": 5}
+READ_ATTEMPTS = 3  # of an object whose bytes break off, which the client does not retry
 
 PDF, VIDEO, UNREADABLE, UNDECODABLE, TOO_LARGE, ARCHIVED = (
     "pdf", "video", "cannot be read", "cannot be decoded", "too large", "archived",
@@ -62,7 +64,7 @@ OF_THE_CALLER = (
 )  # fmt: skip
 
 pillow_heif.register_heif_opener()
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MOST_PIXELS is checked here
+warnings.filterwarnings("ignore", module="PIL")  # about damaged files, and pictures that are too large
 
 
 class Source(NamedTuple):
@@ -186,7 +188,7 @@ def read_all(groups: list[list[Source]], cache: Path) -> Iterator[tuple[Source, 
     The threads do not keep Python from ending, so that Ctrl-C does not wait for an answer.
     """
     with s3_errors(groups[0][0].bucket):
-        client = retrying_client()
+        client = s3_client(connect_timeout=5, read_timeout=30, retries=RETRIES)
     begun: SimpleQueue[list[Source]] = SimpleQueue()
     for group in groups:
         begun.put(group)
@@ -355,7 +357,7 @@ def small_picture(image: Image.Image) -> Image.Image:
     small = Image.new("RGB", reduced.size, "white")
     small.paste(in_srgb(reduced, profile), mask=reduced.getchannel("A") if reduced.mode == "RGBA" else None)
     with suppress(Exception):  # a picture with damaged EXIF stays as it is
-        # After decoding: Pillow turns some formats by itself, and then no longer has the orientation.
+        # After decoding: Pillow turns TIFF and HEIC by itself, and then no longer has the orientation.
         orientation = image.getexif().get(ExifTags.Base.Orientation)
         if orientation:
             small.getexif()[ExifTags.Base.Orientation] = orientation
@@ -366,12 +368,12 @@ def small_picture(image: Image.Image) -> Image.Image:
 
 def in_eight_bits(image: Image.Image) -> Image.Image:
     """The picture in a mode that can be made smaller: L, RGB, RGBA or CMYK."""
-    if image.mode in ("I", "F"):  # of any range, such as that of a heat camera
-        low, high = image.getextrema()
-        scale = 255 / (high - low) if high > low else 1  # type: ignore[operator]
-        image = image.convert("F").point(lambda value: value * scale - low * scale)  # type: ignore[operator]
-    if image.mode == "F" or image.mode.startswith("I;16"):
-        return image.convert("L")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        # 32 bits may be of any range, such as that of a heat camera
+        low, high = image.getextrema() if image.mode in ("I", "F") else (0, 65535)
+        scale = 255 / max(high - low, 1e-9)  # type: ignore[operator]
+        numbers = image if image.mode == "F" else image.convert("I").convert("F")
+        return numbers.point(lambda value: value * scale - low * scale).convert("L")  # type: ignore[operator]
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
