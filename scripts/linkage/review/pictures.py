@@ -353,7 +353,8 @@ def small_picture(image: Image.Image) -> Image.Image:
     """A picture's first frame as a new RGB picture, which has none of its metadata."""
     profile = image.info.get("icc_profile")
     reduced = in_eight_bits(image)
-    reduced.thumbnail((LONGEST_SIDE, LONGEST_SIDE))  # has libjpeg decode no more than it needs
+    # Has libjpeg decode no more than it needs. Pillow's own filter, bicubic, takes half as long again.
+    reduced.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.HAMMING)
     small = Image.new("RGB", reduced.size, "white")
     small.paste(in_srgb(reduced, profile), mask=reduced.getchannel("A") if reduced.mode == "RGBA" else None)
     with suppress(Exception):  # a picture with damaged EXIF stays as it is
@@ -362,7 +363,6 @@ def small_picture(image: Image.Image) -> Image.Image:
         if orientation:
             small.getexif()[ExifTags.Base.Orientation] = orientation
             ImageOps.exif_transpose(small, in_place=True)
-    small.info.clear()
     return small
 
 
