@@ -16,14 +16,12 @@ from typing import Any, NamedTuple
 
 import pillow_heif
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
     ProxyConnectionError,
     SSLError,
 )
-from botocore.parsers import ResponseParserError
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from linkage.errors import UnusableInput
@@ -85,18 +83,15 @@ class Thumbnail(NamedTuple):
     height: int
 
 
+REJECTED, REFUSED, UNANSWERED = "rejected", "refused", "unanswered"
 Result = Thumbnail | str  # or the reason why there is none: PDF, VIDEO, UNREADABLE, UNDECODABLE, TOO_LARGE or ARCHIVED
 
 
 class Fault(NamedTuple):
-    """Why an object could not be read, which may be about the caller; `refused`: S3 answered, and it is not clear."""
+    """Why an object could not be read, if it may be about the caller: a sentence, and the kind of fault."""
 
     sentence: str
-    refused: bool
-
-
-class TooLargeError(Exception):
-    """A picture has more pixels than MOST_PIXELS."""
+    kind: str  # REJECTED: the credentials or the clock; REFUSED: perhaps only this object; UNANSWERED: neither is known
 
 
 def make_thumbnails(sources: Iterable[Source], cache: Path, folder: Path) -> dict[Source, Result]:
@@ -110,9 +105,9 @@ def make_thumbnails(sources: Iterable[Source], cache: Path, folder: Path) -> dic
     Objects are read with several threads and boto3's own settings, `If-Match` their ETag. What cannot be read, because
     it is missing, refused or has changed since it was listed, is that object's result, and is tried again next time.
 
-    Raises UnusableInput if the store cannot be reached or rejects the credentials, if 20 objects of a bucket in a
-    row cannot be read for reasons that may be the caller's (refused ones only as long as the bucket has not given
-    any), or if the cache cannot be written.
+    Raises UnusableInput if the store cannot be reached or rejects the credentials; if S3 refuses 20 objects of a bucket
+    in a row, and none was read before; if 20 in a row get no answer or, although some were read, are refused because of
+    the credentials; and if the cache cannot be written.
     """
     prepare(cache)
     found: dict[Source, Result] = {}
@@ -212,15 +207,17 @@ def read_all(groups: list[list[Source]], cache: Path) -> Iterator[tuple[Source, 
         with progress(len(groups)) as advance:
             for _ in groups:
                 results = done.get()
-                if isinstance(results, OSError) and results.errno in FULL:
-                    raise UnusableInput(f"cannot write to {cache}: {results.strerror}; make room and run again")
+                if isinstance(results, OSError):
+                    remedy = "make room and run again" if results.errno in FULL else "check who may write there"
+                    raise UnusableInput(f"cannot write to {cache}: {results.strerror}; {remedy}")
                 if isinstance(results, BaseException):
                     raise results
                 for source, result in results:
                     if isinstance(result, Fault):
                         faults[source.bucket] += 1
-                        may_be_theirs = result.refused and source.bucket in readable
-                        if faults[source.bucket] >= MOST_FAULTS and not may_be_theirs:
+                        most = 1 if result.kind == REJECTED and source.bucket not in readable else MOST_FAULTS
+                        theirs = result.kind == REFUSED and source.bucket in readable
+                        if faults[source.bucket] >= most and not theirs:
                             raise UnusableInput(result.sentence)
                         yield source, UNREADABLE
                     else:
@@ -256,7 +253,7 @@ def read_object(client: Any, source: Source) -> bytes | Fault | str:
 
     Raises UnusableInput if the store cannot be reached, or there are no credentials.
     """
-    fault = Fault("", False)
+    fault = Fault("", UNANSWERED)
     for _ in range(READ_ATTEMPTS):
         try:
             found = client.get_object(Bucket=source.bucket, Key=source.key, IfMatch=f'"{source.etag}"')
@@ -268,8 +265,8 @@ def read_object(client: Any, source: Source) -> bytes | Fault | str:
             return answered(error, source.bucket)
         except OF_THE_CALLER as error:
             raise UnusableInput(explain_sdk(error, source.bucket)) from None
-        except (BotoCoreError, ResponseParserError, OSError, ValueError) as error:
-            fault = Fault(explain_sdk(error, source.bucket), False)
+        except Exception as error:  # whatever the SDK says of one object's answer
+            fault = Fault(explain_sdk(error, source.bucket), UNANSWERED)
     return fault
 
 
@@ -281,7 +278,8 @@ def answered(error: ClientError, bucket: str) -> str | Fault:
         return ARCHIVED
     if status == 412 or (status == 404 and code != "NoSuchBucket"):
         return UNREADABLE
-    return Fault(explain(error, bucket), status < 500 and not about_the_caller(code, status))
+    kind = REJECTED if about_the_caller(code, status) else REFUSED if status < 500 else UNANSWERED
+    return Fault(explain(error, bucket), kind)
 
 
 def keep(cache: Path, name: str, made: tuple[Image.Image, bytes] | str) -> Result:
