@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # A month's work goes step by step, even with `make -j`.
 .NOTPARALLEL:
-.PHONY: setup decide copy publish demo check test fuzz faults lint bench lock clean
+.PHONY: setup decide review copy publish query docs demo check test fuzz faults lint bench lock clean
 
 setup: $(if $(filter .venv/bin,$(BIN)),.venv/ready) profiles.yml
 	@mkdir -p -m 700 data target logs
@@ -32,9 +32,12 @@ decide: setup  ## convert, list, export, build; then what copying would do
 	$(BIN)/python scripts/build_marts.py
 	-$(BIN)/python scripts/copy_objects.py --dry-run
 	@echo
-	@echo "Before 'make copy', check the summary, and what it counts: review_findings and changes_since_last_build, then"
-	@echo "skipped_images, unmatched_objects and unmatched_patients (docs/analyst.md shows how to ask, docs/reasons.md what"
-	@echo "to do). Enter records that must wait into held_images.csv in the data folder, and run 'make decide' again."
+	@echo "Before 'make copy', check the summary, and what it counts: 'make review' shows findings, changes, and what is skipped"
+	@echo "and unmatched, with the pictures and with what to do. Enter records that must wait into held_images.csv in the data"
+	@echo "folder, and run 'make decide' again."
+
+review: setup  ## pages that show the pictures and what became of them, for the data folder in use
+	$(BIN)/python scripts/build_review_site.py
 
 copy: setup  ## copy and verify; then what publishing would do
 	$(BIN)/python scripts/copy_objects.py
@@ -48,6 +51,12 @@ publish: setup  ## insert the images whose copy is verified into Nexus
 	@echo
 	@echo "Now look at some patients in Nexus. After the next 'make decide', all of this is already_linked. README.md says how"
 	@echo "to undo it."
+
+query: setup  ## ask the marts in DuckDB's shell, on a copy; or SQL="select …" to be answered at once
+	@$(BIN)/python scripts/query_marts.py $(if $(SQL),"$$SQL")
+
+docs: setup  ## dbt's documentation of all tables and columns, as one page
+	$(BIN)/python scripts/document_marts.py
 
 demo: setup  ## the whole job on a synthetic clinic, twice
 	$(BIN)/python -m demo
@@ -69,8 +78,8 @@ lint: setup  ## style, types, and dependencies between rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=scripts:. $(BIN)/lint-imports
-	$(BIN)/sqlfluff lint models tests/dbt
-	@! grep -rnE '^.{81,}$$' models macros tests/dbt --include=*.sql || (echo "SQL lines have at most 80 columns"; false)
+	$(BIN)/sqlfluff lint models analyses tests/dbt
+	@! grep -rnE '^.{81,}$$' models analyses macros tests/dbt --include=*.sql || (echo "SQL lines have at most 80 columns"; false)
 
 bench: setup  ## speed and memory, compared with other ways to do the same
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks

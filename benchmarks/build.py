@@ -19,6 +19,7 @@ from sandbox.settings import DEFAULT_VARS
 
 MOST_TIME = 1.5  # times that of the hand-written script
 MOST_SHARE = 1 / 5  # of a build's time for what it remembers and compares
+MOST_OF_FINDINGS = 1 / 3  # of the time of a build without findings
 MOST_MEGABYTES = {1_000_000: 1_500, 10_000_000: 5_000}
 
 
@@ -60,6 +61,7 @@ def main(rows: int = 1_000_000, runs: int = 3, gigabytes: int = 1) -> None:
             without.append(timed(script, environment, str(PROJECT_ROOT)))
         timed(dbt, environment, str(PROJECT_ROOT))  # with a build before it that passed
         share = share_of_remembering(folder / "target" / "run_results.json")
+        of_findings = share_of_findings(folder / "target" / "run_results.json")
         if unequal := differences(built, by_hand):
             raise RuntimeError(f"dbt and the hand-written script differ in {', '.join(unequal)}")
     print(f"{'':34}{'min':>8} {'median':>8} {'max':>8}")
@@ -73,6 +75,7 @@ def main(rows: int = 1_000_000, runs: int = 3, gigabytes: int = 1) -> None:
     ):
         print(f"{title:34}{spread(ratios)}   (at most {MOST_TIME})")
     print(f"{'share of remembering, manifest included':40}{share:8.2f}   (at most {MOST_SHARE})")
+    print(f"{'findings, over the rest of the build':40}{of_findings:8.2f}   (at most {MOST_OF_FINDINGS:.2f})")
     most = f"   (at most {MOST_MEGABYTES[rows]:,})" if rows in MOST_MEGABYTES else ""
     print(f"{'peak of dbt build':34}{median_high([run.peak for run in with_dbt]):17.0f} MB{most}")
 
@@ -83,6 +86,16 @@ def share_of_remembering(path: Path) -> float:
     names = ("build_outcome", "build_differences", "changes_since_last_build", "on-run-end")
     nodes = [node for node in results["results"] if any(name in node["unique_id"] for name in names)]
     return sum(node["execution_time"] for node in nodes) / results["elapsed_time"]
+
+
+def share_of_findings(path: Path) -> float:
+    """The time of a build's models of findings and their tests, over the time of the rest of the build."""
+    kinds = (model.stem for model in (PROJECT_ROOT / "models" / "marts" / "findings").glob("*.sql"))
+    names = ("int_same_bytes", "identity_words", "findings_are_known", "stg_findings", "seed.image_linkage.findings", *kinds)
+    results = json.loads(path.read_text(encoding="utf-8"))
+    nodes = [node for node in results["results"] if any(name in node["unique_id"] for name in names)]
+    spent = sum(node["execution_time"] for node in nodes)
+    return spent / (results["elapsed_time"] - spent)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,8 @@ def main() -> int:
         with s3_storage() as environment, nexus_of(clinic, environment) as owner:
             copies = import_records(clinic, environment)
             import_again(clinic, environment, copies)
+            with step("Make the review site: every picture under its patient, and the account of every row"):
+                run_script(environment, "build_review_site.py")
             with step("Look at one patient's images through Nexus's own models"):
                 show_patient(clinic, owner, list_bucket(environment))
     except FAILURES as error:
@@ -102,6 +104,7 @@ def import_records(clinic: Clinic, environment: dict[str, str]) -> dict[str, str
     with step("Decide which image belongs to which patient, and test the result"):
         run_dbt_build(environment)
         checks.check_outcomes(clinic)
+        checks.check_findings(clinic)
     with step("Preview what copying the first 100 images would do"):
         run_script(environment, "copy_objects.py", "data/demo/manifest.csv", "--dry-run", "--limit", "100")
         require(list_bucket(environment) == before, "the dry run changed the bucket")

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from demo.commands import DEMO, NEXUS_SEEDS, PICTURES, DemoFailed, query, read_results, require, say
-from sandbox.clinic import DUMP, Clinic, files_under
+from sandbox.clinic import DUMP, Clinic, Planted, files_under
 
 CANARY = "image-linkage-canary"  # the object on which copy_objects.py tests the store
 
@@ -41,6 +41,19 @@ def check_outcomes(clinic: Clinic) -> None:
     images = set(query("select recid, patient_id, coalesce(filemaker_type, '') from image"))
     require(images == linked, f"{len(images ^ linked)} images have a patient or type that they were not made for")
     say("every row has the outcome, and every image the patient and the type, that it was made for")
+
+
+def check_findings(clinic: Clinic) -> None:
+    """Check that review_findings has every finding that was planted, and no other."""
+    planted = Counter(clinic.planted)
+    found = Counter(
+        Planted(*row) for row in query("select finding, recid, related_recid, related_patient_id from review_findings")
+    )
+    missing, unexpected = (planted - found).total(), (found - planted).total()
+    require(not missing, f"{missing} of the {planted.total()} planted findings are missing from review_findings")
+    require(not unexpected, f"{unexpected} rows of review_findings were not planted")
+    kinds = Counter(finding.finding for finding in clinic.planted)
+    say(f"every planted finding is in review_findings: {', '.join(f'{kind} {kinds[kind]}' for kind in sorted(kinds))}")
 
 
 def expected_copies(clinic: Clinic, before: dict[str, str]) -> dict[str, str]:

@@ -25,6 +25,17 @@
     end
 {%- endmacro %}
 
+{# The digits of an id in lower case, whatever braces, hyphens and white space
+   are between them; null where they are not `count` hexadecimal digits. #}
+{% macro hex_digits(text, count) -%}
+    {% set digits = "translate(lower(" ~ text ~ "), '{}-' || "
+        ~ white_space() ~ ", '')" -%}
+    case
+        when {{ matches(digits, '^[0-9a-f]{' ~ count ~ '}$') }}
+            then {{ digits }}
+    end
+{%- endmacro %}
+
 {# The kind of media file that an extension in lower case stands for; null where
    it is not known as one of a media file, such as what follows the dot in
    Smith.J. Some kinds have several extensions, and what a phone calls HEIC

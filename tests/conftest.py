@@ -22,6 +22,7 @@ from linkage.steps import run_script
 from sandbox import nexus
 from sandbox.postgres_server import database_url, postgres_server
 from sandbox.s3_server import client, s3_server
+from tests.support.projects import PARSED
 from tests.support.proxy import AnsweringProxy, answering_proxy
 from tests.support.servers import S3
 from tests.support.warehouses import Copies
@@ -31,7 +32,7 @@ os.environ.update(NO_ENV_FILE := {"PYTHON_DOTENV_DISABLED": "1"})
 for line in (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8").splitlines():
     os.environ.pop(line.partition("=")[0], None)
 # Fixtures that start a server, or dbt.
-SLOW = {"dbt", "moto", "postgres", "project", "s3_environment", "shared"}
+SLOW = {"built_sample", "dbt", "moto", "postgres", "project", "s3_environment", "shared"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
@@ -43,6 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
         if not SLOW.isdisjoint(item.fixturenames):
             item.add_marker("slow")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove what dbt has parsed for the tests (tests/support/projects.py); a worker leaves it to the others."""
+    if not hasattr(session.config, "workerinput"):
+        for path in PARSED.parent.glob(f"{PARSED.name}.*"):
+            path.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ renamed as (
         nullif("id_Contact", '') as id_contact_text,
         nullif("date", '') as date_text,
         nullif("Type", '') as type_text,
+        nullif("fileName", '') as file_name_text,
+        nullif("Name_of_file", '') as name_of_file_text,
         {{ trimmed('recid') }} as recid_trimmed,
         {{ trimmed('"id_Contact"') }} as id_contact_trimmed,
         {{ trimmed('"date"') }} as date_trimmed,
@@ -110,7 +112,9 @@ final as (
         {% endfor -%}
         type_text,
         filemaker_id,
+        file_name_text,
         file_name_extension,
+        name_of_file_text,
         has_export_date
     from typed
 

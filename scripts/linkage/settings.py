@@ -2,6 +2,7 @@
 
 from datetime import date
 from functools import cache
+from typing import Any
 
 import yaml
 
@@ -10,13 +11,23 @@ from linkage.paths import PROJECT_ROOT
 
 
 @cache
+def project() -> dict[str, Any]:
+    """What `dbt_project.yml` says."""
+    settings: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))
+    return settings
+
+
 def project_var(name: str) -> str:
     """The value of the dbt var `name` in `dbt_project.yml`, as text.
 
     Values given to dbt with `--vars` are not seen here.
     """
-    project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))
-    return str(project["vars"][name])
+    return str(project()["vars"][name])
+
+
+def project_version() -> str:
+    """The version of this project."""
+    return str(project()["version"])
 
 
 def today() -> date:

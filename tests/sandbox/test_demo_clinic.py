@@ -7,21 +7,34 @@ import re
 from collections import Counter
 from datetime import date
 
+import pillow_heif
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageChops, ImageOps, ImageStat
 
 from demo import checks, commands
 from linkage.paths import PROJECT_ROOT
+from linkage.seeds import make_missing_seeds
 from sandbox import clinic as synthetic
-from sandbox.clinic import DUMP, EXPORT_NAME, draw_objects, make_clinic
+from sandbox.clinic import (
+    DUMP,
+    EXPORT_NAME,
+    StoredObject,
+    calendar_date,
+    draw_objects,
+    draw_part,
+    make_backgrounds,
+    make_clinic,
+)
+from tests.support.clinics import write_data_folder
+from tests.support.projects import InProcess, Project
 
 DATE, _, ID, ID_CONTACT, NAME_OF_FILE, _, RECID, TYPE = range(8)
 SHA256 = {
-    EXPORT_NAME: "d71e6ef57a23cbc0bf901a74a34858c23995d81e7f7cde5fed2905afbf1f7ffe",
-    "held_images.csv": "edc68cd61a008613cf9ac87650dbcab8d5cce1a1a30cd993bd84e5076db16d75",
-    "nexus_image_batches.csv": "dfacbf71daa2d308ebd839e0d79063e974416b11c1915a187d0d56842e278538",
-    "nexus_images.csv": "22c7fc98efaa2660ab725cc9cda1a953a5d43c9d1760189250edcfe9c60a3472",
-    "nexus_patients.csv": "89537027db0de38574823f241fc89320aa0190f1e8c3173529a02e16e73e7abd",
+    EXPORT_NAME: "cf3bee16869a9434b750bda19f064ed6df826b5bf535591a41aff941ffe9f06b",
+    "held_images.csv": "54b1e0e167e586d79ae18157f4d19b1cb54fbd8db74760110126f3aa7807078e",
+    "nexus_image_batches.csv": "39efd8a7e1b58cf9ac379cb9eee54eb906d8bb403b4a11aaaadf81f03dae8dac",
+    "nexus_images.csv": "aed19dfa00102765c55ab19b1c0383138c9dbe73105d1db38b067b8e3702589f",
+    "nexus_patients.csv": "a122a8026d6b92f2a05ca933bcca5ac278c830c8dc79311e77cf8fd3cbb9470e",
 }
 UUID = r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}"
 
@@ -46,13 +59,8 @@ def records(folder):
     return [record.split("\t") for record in content.decode(synthetic.EXPORT_ENCODING)[:-1].split("\r")]
 
 
-def calendar_date(text):
-    """The date of a text m/d/y, or None if it has none."""
-    try:
-        month, day, year = map(int, text.split("/"))
-        return date(year, month, day)
-    except ValueError:
-        return None
+def planted(clinic, finding):
+    return {found.recid for found in clinic.planted if found.finding == finding}
 
 
 def test_the_export_has_6502_records_of_eight_fields_and_no_header(records):
@@ -61,9 +69,11 @@ def test_the_export_has_6502_records_of_eight_fields_and_no_header(records):
     assert "recid" not in records[0]
 
 
-def test_dates_are_unpadded_from_2016_to_2025_and_never_go_back_as_recid_rises(records):
+def test_dates_are_unpadded_from_2016_to_2025_and_go_back_as_recid_rises_only_where_that_was_planted(clinic, records):
+    out_of_order = planted(clinic, "date_out_of_order")
     numbered = sorted((record for record in records if record[RECID].isdigit()), key=lambda record: int(record[RECID]))
-    dates = [found for record in numbered if (found := calendar_date(record[DATE])) and found.year < 2999]
+    numbered = [record for record in numbered if int(record[RECID]) not in out_of_order]
+    dates = [found for record in numbered if (found := calendar_date(record[DATE]))]
     assert dates == sorted(dates)
     assert (dates[0].year, dates[-1].year) == (2016, 2025)
     assert not [record for record in records if re.search("^0|/0", record[DATE]) and calendar_date(record[DATE])]
@@ -71,7 +81,7 @@ def test_dates_are_unpadded_from_2016_to_2025_and_never_go_back_as_recid_rises(r
 
 def test_most_days_are_weekdays_and_most_dates_cannot_be_read_with_the_day_first(records):
     dates = [found for record in records if (found := calendar_date(record[DATE]))]
-    assert 0 < sum(day.weekday() >= 5 for day in dates) / len(dates) < 0.1
+    assert 0 < sum(day.weekday() >= 5 for day in dates) / len(dates) < 0.02
     assert sum(day.day > 12 for day in dates) > 3_000
 
 
@@ -81,14 +91,15 @@ def test_recids_start_at_2_and_leave_about_600_gaps(records):
     assert 590 <= max(numbers) - 1 - len(numbers) <= 610
 
 
-def test_about_1300_patients_have_1667_days_with_1_to_15_images_most_often_5(clinic, records):
+def test_about_1300_patients_have_1667_days_with_1_to_15_images_most_often_5_and_once_33(clinic, records):
+    out_of_order = planted(clinic, "date_out_of_order")
     days = Counter(
         (record[ID_CONTACT], record[DATE])
         for record, row in zip(records, clinic.rows, strict=True)
-        if row.reason not in synthetic.SPOILT_VALUES
+        if row.reason not in synthetic.SPOILT_VALUES and row.number not in out_of_order
     )
     assert len(days) == sum(synthetic.DAYS_OF_SIZE.values()) == 1_667
-    assert set(days.values()) == set(synthetic.DAYS_OF_SIZE) == set(range(1, 16))
+    assert set(days.values()) == {*range(1, 16), 33}
     assert Counter(days.values()).most_common(1)[0][0] == 5
     assert 1_250 <= len({patient for patient, _ in days}) <= 1_310
 
@@ -135,7 +146,7 @@ def test_linked_rows_have_one_patient_in_nexus_one_object_with_content_and_no_mi
     linked = [row for row in clinic.rows if not row.reason]
     assert all(patients[row.id_contact.lower()] == {row.patient_id} for row in linked)
     assert all(objects[f"{DUMP}{row.recid}.{row.extension}"] == 1 for row in linked)
-    assert all(row.nexus_export_date and calendar_date(row.date).year <= 2025 for row in linked)
+    assert all(row.nexus_export_date and calendar_date(row.date) <= date(2025, 10, 31) for row in linked)
     assert len({row.recid for row in linked}) == len(linked)
     assert all(row.file_name.endswith(f".{row.extension}") for row in linked if row.file_name)
 
@@ -161,27 +172,89 @@ def test_the_records_are_the_same_on_every_machine_and_readable_by_their_owner_o
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
+def drawn(objects, folder):
+    """The bytes of each object, in their order."""
+    draw_part(objects, folder)
+    return [(folder / stored.key).read_bytes() for stored in objects]
+
+
 def test_pictures_are_real_all_different_and_of_many_sizes(clinic, tmp_path):
-    chosen = [stored for stored in clinic.dump() if stored.key.endswith((".jpg", ".png", ".JPG"))][:300]
-    draw_objects([stored for stored in chosen if not stored.empty], tmp_path)
-    contents = [path.read_bytes() for path in synthetic.files_under(tmp_path)]
+    pictures = [stored for stored in clinic.dump() if stored.key.endswith((".jpg", ".png", ".JPG", ".HEIC"))]
+    contents = drawn([s for s in pictures[:300] if not (s.empty or s.broken or s.same_as)], tmp_path)
     assert len(set(contents)) == len(contents) > 290
+    pillow_heif.register_heif_opener()
     pictures = [Image.open(io.BytesIO(content)) for content in contents]
-    assert {picture.format for picture in pictures} == {"JPEG", "PNG"}
+    assert {picture.format for picture in pictures} == {"JPEG", "PNG", "HEIF"}
     for picture in pictures:
         picture.load()
     assert len({picture.size for picture in pictures}) > 200
-    assert max(len(content) for content in contents) < 30_000
+    assert all(2_048 <= len(content) < 30_000 for content in contents)
+
+
+def test_one_picture_in_50_is_upright_only_if_its_orientation_is_obeyed(tmp_path):
+    numbers = [number for number in range(50, 1_000) if number % 50 in (0, 1)]
+    contents = drawn([StoredObject(f"{DUMP}{number}.jpg", "Dorsal") for number in numbers], tmp_path)
+    orientations = Counter()
+    backgrounds = make_backgrounds()
+    for number, content in zip(numbers, contents, strict=True):
+        picture = Image.open(io.BytesIO(content))
+        orientations[picture.getexif().get(ExifTags.Base.Orientation)] += 1
+        upright = ImageOps.exif_transpose(picture)
+        # but for JPEG's losses and the caption, it is the picture as it was drawn
+        difference = ImageChops.difference(upright, backgrounds[number % 240])
+        assert ImageStat.Stat(difference.convert("L").crop((0, 50, *upright.size))).mean[0] < 3, number
+    assert orientations == {None: 19, 3: 7, 6: 6, 8: 6}
+
+
+def test_planted_pictures_have_the_same_bytes_or_cannot_be_decoded(clinic, tmp_path):
+    same = [stored for stored in clinic.objects if stored.same_as]
+    contents = drawn(same, tmp_path)
+    assert len(set(contents)) == len(same) == 4
+    assert drawn([stored.same_as for stored in same], tmp_path) == contents
+    broken = drawn([stored for stored in clinic.objects if stored.broken], tmp_path)
+    assert len(broken) == 2
+    for content in broken:
+        with pytest.raises(OSError, match="truncated"):
+            Image.open(io.BytesIO(content)).load()
 
 
 def test_other_files_begin_like_their_type_and_an_empty_object_is_empty(clinic, tmp_path):
-    magic = {".pdf": b"%PDF-", ".mov": b"\0\0\0\x14ftypqt", ".HEIC": b"\0\0\0\x18ftypheic"}
+    magic = {".pdf": b"%PDF-", ".mov": b"\0\0\0\x14ftypqt"}
     by_ending = {ending: next(s for s in clinic.dump() if s.key.endswith(ending)) for ending in magic}
     empty = next(stored for stored in clinic.objects if stored.empty)
-    draw_objects([*by_ending.values(), empty], tmp_path)
-    for ending, start in magic.items():
-        assert (tmp_path / by_ending[ending].key).read_bytes().startswith(start)
-    assert (tmp_path / empty.key).read_bytes() == b""
+    *contents, nothing = drawn([*by_ending.values(), empty], tmp_path)
+    for content, start in zip(contents, magic.values(), strict=True):
+        assert content.startswith(start)
+    assert nothing == b""
+
+
+@pytest.fixture(scope="module")
+def dbt(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small_clinic")
+    make_missing_seeds(folder / "data")
+    return InProcess(Project(folder / "data", folder / "work"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("faults", [False, True])
+def test_findings_of_a_small_clinic_are_those_that_were_planted(dbt, tmp_path, faults):
+    small = make_clinic(faults=faults, one_in=10)
+    assert len(small.rows) == 648
+    draw_objects(small.dump(), tmp_path)
+    write_data_folder(small, dbt.project.data, tmp_path)
+    without_tests = ("--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
+    ended = dbt("build", "--select", "+review_findings", *without_tests)
+    assert ended.success, ended.text
+    columns = ("finding", "recid", "related_recid", "related_patient_id")
+    assert Counter(dbt.project.mart("review_findings", columns)) == Counter(small.planted)
+    checked = {
+        finding
+        for finding, severity in dbt.project.mart("review_findings", ("finding", "severity"))
+        if severity == "check"
+    }
+    assert checked == (
+        {"same_bytes_two_patients", "identity_document", "date_out_of_order", "patient_near_miss"} if faults else set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,3 +307,24 @@ def test_outcomes_and_images_are_checked_against_what_each_row_was_made_for(clin
     answer_with(outcomes, [(images[0][0], images[-1][1], images[0][2]), *images[1:]])
     with pytest.raises(checks.DemoFailed, match="patient or type that they were not made for"):
         checks.check_outcomes(clinic)
+
+
+def test_findings_are_checked_against_what_was_planted(clinic, monkeypatch):
+    def answer_with(findings):
+        monkeypatch.setattr(checks, "query", lambda sql: findings)
+
+    answer_with([tuple(found) for found in reversed(clinic.planted)])
+    checks.check_findings(clinic)
+    answer_with(clinic.planted[1:])
+    with pytest.raises(checks.DemoFailed, match="1 of the 156 planted findings are missing"):
+        checks.check_findings(clinic)
+    answer_with([*clinic.planted, clinic.planted[0]])
+    with pytest.raises(checks.DemoFailed, match="1 rows of review_findings were not planted"):
+        checks.check_findings(clinic)
+
+
+def test_every_kind_of_finding_that_needs_no_history_is_planted_but_huge_files(clinic):
+    with (PROJECT_ROOT / "seeds" / "reference" / "findings.csv").open(encoding="utf-8", newline="") as file:
+        known = {line["finding"] for line in csv.DictReader(file)}
+    of_history = {finding for finding in known if finding.startswith(("published_", "held_"))}
+    assert {found.finding for found in clinic.planted} == known - of_history - {"huge_file"}

@@ -7,6 +7,7 @@ import csv
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
+from uuid import UUID
 
 from linkage.paths import PROJECT_ROOT
 from sandbox.settings import DEFAULT_VARS
@@ -26,7 +27,8 @@ from tests.support.oracle import (
 
 MART_COLUMNS = oracle.MART_COLUMNS | {
     "review_findings": (
-        "finding", "severity", "image_id", "recid", "patient_id", "batch_id", "related_recid", "detail", "what_to_do",
+        "finding", "severity", "image_id", "recid", "patient_id", "batch_id", "related_recid", "related_patient_id",
+        "detail", "what_to_do",
     ),
     "changes_since_last_build": ("recid", "change", "before", "after"),
 }  # fmt: skip
@@ -96,9 +98,6 @@ def expected_findings(folder: Path, settings: dict, marts: dict) -> list[tuple]:
             (read_nexus_id(row["patient_id"]), read_date(row["captured_date"], "ymd"), trimmed(row["import_source"]))
         )
     batches.pop(None, None)
-
-    def smallest(rows, column):
-        return min((row[column] for row in rows if row[column] is not None), default=None)
 
     def belongs(image, row):
         """Whether an image in Nexus is recognised as that of a row, whether or not the row has a number."""
@@ -195,11 +194,202 @@ def expected_findings(folder: Path, settings: dict, marts: dict) -> list[tuple]:
         image_id = min((copy[0] for copy in copies if copy[0] is not None), default=None)
         findings.add(("held_but_copied", image_id, recid, patient, batch_id, detail))
 
+    found = [(*finding[:5], None, None, finding[5]) for finding in [*findings, *without_record]]
+    for row, outcome in zip(export, marts["image_outcome"], strict=True):
+        _, row["image_id"], _, row["reason"], row["patient_id"], row["batch_id"], _ = outcome
+        row["nexus_patient"] = row["patient_id"] or only(patients_of.get(row["contact_id"], set()))
+        row["person"] = row["nexus_patient"] or row["contact_id"]
+    objects_of = defaultdict(list)
+    for item in read_objects(folder, prefix):
+        if item["recid"] is not None:
+            objects_of[item["recid"]].append(item)
+    found += same_bytes(rows_of, objects_of)
+    found += identity_documents(export)
+    found += dates_out_of_order(export, rows_of)
+    found += near_misses(export, read_seed(folder, "nexus_patients"))
+    found += large_batches(export)
+    found += new_types(export)
+    found += odd_sizes(export, objects_of)
+    found += weekends(export)
+
     kinds = read_kinds()
     return [
-        (kind, kinds[kind]["severity"], image_id, recid, patient, batch, None, detail, kinds[kind]["what_to_do"])
-        for kind, image_id, recid, patient, batch, detail in [*findings, *without_record]
+        (finding[0], kinds[finding[0]]["severity"], *finding[1:], kinds[finding[0]]["what_to_do"]) for finding in found
     ]
+
+
+def about(kind, row, detail, related_recid=None, related_patient=None):
+    """A finding about one row of the export."""
+    known = (row["image_id"], row["recid"], row["patient_id"], row["batch_id"])
+    return (kind, *known, related_recid, related_patient, detail)
+
+
+def smallest(rows, column):
+    """The smallest value of a column that is not missing; None if all are."""
+    return min((row[column] for row in rows if row[column] is not None), default=None)
+
+
+def same_bytes(rows_of, objects_of):
+    """Two records of other patients, or of one, whose objects have the same MD5 and size."""
+    bytes_of = {
+        recid: {
+            (item["etag"].lower(), item["size"])
+            for item in objects_of[recid]
+            if item["size"] and re.fullmatch("[0-9A-Fa-f]{32}", item["etag"] or "")
+        }
+        for recid in rows_of
+    }
+    records_with = defaultdict(set)
+    for recid, contents in bytes_of.items():
+        for content in contents:
+            records_with[content].add(recid)
+    persons_of = {recid: {row["person"] for row in rows} - {None} for recid, rows in rows_of.items()}
+
+    for recid, persons in persons_of.items():
+        others = {other for content in bytes_of[recid] for other in records_with[content]} - {recid}
+        for person in persons:
+            rows = [row for row in rows_of[recid] if row["person"] == person]
+            image_id, patient_id, batch_id = (
+                smallest(rows, column) for column in ("image_id", "patient_id", "batch_id")
+            )
+            matches = {
+                "same_bytes_two_patients": [other for other in others if persons_of[other] - {person}],
+                "same_bytes_same_patient": [other for other in others if person in persons_of[other]],
+            }
+            for kind, records in matches.items():
+                if not records:
+                    continue
+                related, patient, whose = min(records), None, "the same patient"
+                if kind == "same_bytes_two_patients":
+                    not_theirs = [row for row in rows_of[related] if row["person"] != person]
+                    patient, whose = smallest(not_theirs, "nexus_patient"), "another patient"
+                more = f" and {counted(len(records) - 1, 'more record')}" if len(records) > 1 else ""
+                detail = f"same bytes as record {related}{more} of {whose}"
+                yield (kind, image_id, recid, patient_id, batch_id, related, patient, detail)
+
+
+def counted(number, thing):
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+def read_identity_words():
+    with (PROJECT_ROOT / "seeds" / "reference" / "identity_words.csv").open(encoding="utf-8", newline="") as file:
+        return {row["word"] for row in csv.DictReader(file)}
+
+
+def words_in(text):
+    """The words of a text in lower case, of the letters a to z only; `CamelCase` is two."""
+    return set(re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1 \2", text or "").translate(oracle.A_TO_Z)))
+
+
+def identity_documents(export):
+    """Rows whose type or file name says that they show a document."""
+    known = read_identity_words()
+    for row in export:
+        for column in ("Type", "fileName", "Name_of_file"):
+            words = words_in(row["texts"][column]) & known
+            if words:
+                yield about("identity_document", row, f"the word {min(words)} in {column}")
+                break
+
+
+def dates_out_of_order(export, rows_of):
+    """Rows whose date lies outside those of the two records next to them, where these two are in order."""
+    dated = [
+        row
+        for row in export
+        if row["recid"] is not None and len(rows_of[row["recid"]]) == 1 and row["date"] is not None
+    ]
+    dated.sort(key=lambda row: row["recid"])
+    for before, row, after in zip(dated, dated[1:], dated[2:], strict=False):
+        if before["date"] <= after["date"] and not before["date"] <= row["date"] <= after["date"]:
+            neighbours = [f"{other['date']} in record {other['recid']}" for other in (before, after)]
+            yield about("date_out_of_order", row, f"{row['date']}, but {' and '.join(neighbours)}", before["recid"])
+
+
+def difference(one, other):
+    """How two ids of 32 digits differ, if they are near each other; else None."""
+    places = [place for place in range(32) if one[place] != other[place]]
+    if not places:
+        return "differs only in braces, blanks or hyphens"
+    if len(places) == 1:
+        return "differs in one digit"
+    if len(places) == 2 and [one[place] for place in places] == [other[place] for place in reversed(places)]:
+        return "has two digits swapped"
+    return None
+
+
+def near_misses(export, nexus_patients):
+    """Rows whose patient is not in Nexus, where one known FileMaker id is nearly theirs."""
+    patients_with = defaultdict(set)
+    for patient in nexus_patients:
+        digits = re.sub(f"[{oracle.WHITE_SPACE}{{}}-]", "", patient["filemaker_id"] or "").lower()
+        if re.fullmatch("[0-9a-f]{32}", digits):
+            patients_with[digits].add(read_nexus_id(patient["patient_id"]))
+    near = {}
+    for row in export:
+        if row["reason"] != "patient_not_found":
+            continue
+        own = row["contact_id"].replace("-", "")
+        if own not in near:
+            near[own] = [(known, how) for known in patients_with if (how := difference(own, known))]
+        if len(near[own]) == 1:
+            ((known, how),) = near[own]
+            patient = only(patients_with[known] - {None})
+            yield about("patient_near_miss", row, f"FileMaker id {UUID(known)} in Nexus {how}", None, patient)
+
+
+def large_batches(export):
+    """Batches with more than 30 images that are linked or already linked."""
+    images = defaultdict(list)
+    for row in export:
+        if row["outcome"] in LINKED and row["batch_id"] is not None:
+            images[row["batch_id"]].append(row)
+    for batch_id, rows in images.items():
+        if len(rows) > 30:
+            known = (smallest(rows, "recid"), smallest(rows, "patient_id"), batch_id)
+            yield ("large_batch", None, *known, None, None, f"{len(rows)} images in one batch")
+
+
+def one_letter_apart(one, other):
+    """Whether one insertion, deletion or substitution of a character turns one text into the other."""
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) == len(longer):
+        return sum(a != b for a, b in zip(one, other, strict=True)) == 1
+    return any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
+
+
+def new_types(export):
+    """Rows with a type that no other row has, and that is one letter away from a frequent one."""
+    rows_with = defaultdict(list)
+    for row in export:
+        if category := trimmed(row["texts"]["Type"]):
+            rows_with[category].append(row)
+    frequent = {category: len(rows) for category, rows in rows_with.items() if len(rows) >= 20}
+    for category, rows in rows_with.items():
+        alike = [known for known in frequent if one_letter_apart(category, known)]
+        if len(rows) == 1 and alike:
+            known = min(alike, key=lambda known: (-frequent[known], known))
+            related = smallest(rows_with[known], "recid")
+            detail = f"used once; one letter away from a type of {frequent[known]} images"
+            yield about("new_type", rows[0], detail, related)
+
+
+def odd_sizes(export, objects_of):
+    """Rows whose object is very small or very large, once for each such object."""
+    for row in export:
+        for item in objects_of.get(row["recid"], ()):
+            if item["size"] is not None and not 2048 <= item["size"] <= 52_428_800:
+                kind = "tiny_file" if item["size"] < 2048 else "huge_file"
+                yield about(kind, row, f"{item['size']} bytes")
+
+
+def weekends(export):
+    """Rows of a Saturday or Sunday, where under 2 % of all rows are."""
+    rows = [row for row in export if row["date"] is not None and row["date"].weekday() >= 5]
+    if len(rows) * 100 < len(export) * 2:
+        for row in rows:
+            yield about("weekend", row, f"{('Saturday', 'Sunday')[row['date'].weekday() - 5]} {row['date']}")
 
 
 def recid_in(key: str | None, prefix: str) -> int | None:

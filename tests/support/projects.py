@@ -1,12 +1,14 @@
 """dbt, as tests call it: on a data folder, with everything it writes in a temporary folder."""
 
 import csv
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,8 @@ import duckdb
 import psycopg
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
 
 from linkage.paths import PROJECT_ROOT
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
@@ -43,6 +47,9 @@ MALFORMED = [
     ("", "has no header in line 1"),
 ]
 DBT = Path(sys.executable).with_name("dbt")
+# What dbt has parsed in this run of pytest, whose processes share the environment; conftest.py removes it.
+PARSED = Path(tempfile.gettempdir()) / f"image-linkage-{os.environ.setdefault('PYTEST_RUN', uuid4().hex)}"
+ANY_DATABASE = f"linkage_{0:032}".encode()
 FASTER = ("--no-write-json", "--log-level-file", "none")  # a fifth of the time of a small build
 
 
@@ -154,11 +161,14 @@ class InProcess:
     def __init__(self, project: Project, options: tuple[str, ...] = FASTER):
         self.project, self.options = project, options
         self.said: list[str] = []
-        parser = dbtRunner()
-        parsed = self.invoke(parser, ["parse", "--no-partial-parse", *given({})])
+        self.manifest = parsed_once(self) if options == FASTER else self.parse()
+        self.runner = dbtRunner(manifest=self.manifest, callbacks=[self.hear])
+
+    def parse(self) -> Manifest:
+        """What dbt reads from the project's files."""
+        parsed = self.invoke(dbtRunner(), ["parse", "--no-partial-parse", *given({})])
         assert parsed.success, parsed.exception
-        self.manifest = parsed.result
-        self.runner = dbtRunner(manifest=parsed.result, callbacks=[self.hear])
+        return parsed.result
 
     def hear(self, event):
         if event.info.level in ("info", "warn", "error"):
@@ -179,6 +189,24 @@ class InProcess:
         self.said.clear()
         result = self.invoke(self.runner, [*arguments, *given(variables or {})])
         return Ended(result.success, "\n".join([*self.said, str(result.exception or "")]))
+
+
+def parsed_once(dbt: InProcess) -> Manifest:
+    """What dbt reads from the project's files, read once in a run of pytest for all its processes.
+
+    That takes some 5 s, and is the same for every data folder. On PostgreSQL the database's name is in it, which has
+    the same length for every project.
+    """
+    url = getattr(dbt.project, "url", "")
+    database = psycopg.conninfo.conninfo_to_dict(url)["dbname"].encode() if url else ANY_DATABASE
+    with PARSED.with_suffix(".postgres" if url else ".duckdb").open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        parsed = file.read()
+        if not parsed:
+            parsed = dbt.parse().to_msgpack(extended_mashumaro_encoder).replace(database, ANY_DATABASE)
+            file.write(parsed)
+    return Manifest.from_msgpack(parsed.replace(ANY_DATABASE, database), decoder=extended_mashumuro_decoder)
 
 
 def forget(project: Project) -> None:

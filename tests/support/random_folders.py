@@ -101,6 +101,14 @@ FILE_NAMES = (
     "jpg",
     "6.jpg\n",
 )
+# Some of the words that name an identity document, and what may be around them.
+IDENTITY_WORDS = ("medicare", "pension", "passport", "dva", "licence", "healthcare")
+AROUND_IDENTITY_WORDS = (
+    "{word}", "{word} card", "{Word} Card", "{WORD}", "my{Word}Card 2", "{word}2{word}", "a/{Word}.jpg", "{word}\n",
+    "Ü{Word}ß", "{WORD}_{recid}", "pension&{word}", "{word}'s", "{word}", "1{WORD}1", "9{Word}X",
+    # none of these has the word
+    "{word}s and more", "{word}card", "X{WORD}", "{Word}card", "un{word}", "{WORD}Card",
+)  # fmt: skip
 # Names under the prefix without a recid; `{n}` is a recid that is in use.
 ODD_NAMES = (
     "{n}_thumb.jpg", "{n}.1.jpg", "0{n}.jpg", "sub/{n}.jpg", "{n}", "{n}.", ".jpg", "", "Thumbs.db", "{n} .jpg",
@@ -108,8 +116,10 @@ ODD_NAMES = (
 )  # fmt: skip
 SIZES = (
     "0", "0", "0", "2048", "00", "", "?", "-1", "1.5", " 0", "0 ", "1,024", "1234567890123456789",
-    "000000000000000042", "0000000000000000042",
+    "000000000000000042", "0000000000000000042", "1", "2047", "52428800", "52428801", "123456789012345678",
 )  # fmt: skip
+# After an ETag of 32 digits: of several parts, encrypted, cut off.
+NO_MD5S = ("-2", "-10000", "0", " ", "g", '"', "\u0661")
 BUCKETS = ("clinic-dump", "clinic-dump", "clinic-dump", "second-bucket")
 PREFIXES = ("", "dump/", "dump 1/", 'dump, "old" & o\'ne/', "du_p%/(1).+[a]/", "dümp\\/", "dump/1/")
 TEMPLATES = (
@@ -176,6 +186,40 @@ def date_text(below, day, order):
     return first + separators[0] + second + separators[1] + third
 
 
+def identity_text(below, recid):
+    """A text that names an identity document, or nearly so."""
+    word = pick(below, IDENTITY_WORDS)
+    form = pick(below, AROUND_IDENTITY_WORDS)
+    text = form.format(word=word, Word=word.capitalize(), WORD=word.upper(), recid=recid)
+    return text.replace("i", "İ", 1) if once_in(below, 40) else text
+
+
+def mistyped(below, text):
+    """`text` with one character more, less or different; seldom with two swapped, which is another mistake."""
+    place = below(len(text) + 1)
+    kept = pick(below, (0, 1, 1))
+    typed = pick(below, ("", "", "x", " ", "É", "🦶", "\n"))
+    if once_in(below, 8):
+        return text[:place] + text[place : place + 2][::-1] + text[place + 2 :]
+    return text[:place] + typed + text[place + kept :]
+
+
+def nearly(below, patient):
+    """A UUID that is nearly that of `patient`: one digit is different, two are swapped, or a little more."""
+    digits = list(patient.replace("-", ""))
+    first, second = below(32), below(32)
+    kind = pick(below, ("one", "swapped", "neighbours", "two"))
+    if kind == "neighbours":
+        second = (first + 1) % 32
+    if kind in ("swapped", "neighbours"):
+        digits[first], digits[second] = digits[second], digits[first]
+    else:
+        digits[first] = pick(below, "0f7a")
+    if kind == "two":
+        digits[second] = pick(below, "1e8b")
+    return str(uuid.UUID("".join(digits)))
+
+
 def name_based_id(name):
     """The id for a name."""
     return str(uuid.uuid3(NAMESPACE, name))
@@ -229,6 +273,7 @@ class World(NamedTuple):
     visits: list[tuple[str, date]]
     filemaker_ids: list[str]
     recids: list[int]
+    quiet_weekends: bool  # hardly any image was taken on one
 
 
 def make_world(below, rows):
@@ -239,10 +284,15 @@ def make_world(below, rows):
     if today < date.max:
         days.append(today + timedelta(days=1))
     patients = list(PATIENTS)
+    quiet_weekends = rows > 100 and once_in(below, 2)
     if rows > 100:
-        patients += [f"{number:08x}-0f0e-0d0c-0b0a-090807060504" for number in range(rows // 8)]
+        patients += [name_based_id(f"patient:{number}") for number in range(rows // 10)]
         days += [date(2016, 1, 4) + timedelta(days=number) for number in range(rows // 10)]
+    patients += [nearly(below, pick(below, patients)) for _ in range(2 + rows // 30)]
+    if quiet_weekends:
+        days = [day for day in days if day.weekday() < 5]
     visits = [(pick(below, patients), pick(below, days)) for _ in range(3 + below(3) + rows // 5)]
+    visits += visits[:3] * (rows // 10)  # these have many images
     first = pick(below, (1, 228, 995, 6060, 999_999_999_999_999_999 - 2 * rows))
     recids = [first + number for number in range(rows + 3)]
     return World(
@@ -252,6 +302,7 @@ def make_world(below, rows):
         visits,
         [f"{number:08x}-abcd-0000-efef-{number * 7919:012x}" for number in range(rows + 3)],
         recids,
+        quiet_weekends,
     )
 
 
@@ -273,6 +324,8 @@ def make_export_row(below, world, number, exported):
     patient, day = (
         pick(below, world.visits) if once_in(below, 2) else (pick(below, world.patients), pick(below, world.days))
     )
+    if world.quiet_weekends and once_in(below, 80):
+        day += timedelta(days=(5 + below(2) - day.weekday() if day < date.max else 0))
     contact = any_case(below, patient)
     if bad and once_in(below, 5):
         contact = pick(below, ("", *NO_UUIDS, *TEXTS)) if once_in(below, 2) else ""
@@ -292,6 +345,16 @@ def make_export_row(below, world, number, exported):
             ),
         )
 
+    image_type = pick(below, TYPES)
+    if once_in(below, 20):
+        image_type = mistyped(below, image_type)
+    file_name = pick(below, (*FILE_NAMES, pick(below, TEXTS)))
+    name_of_file = pick(below, ("?", "left foot", *TEXTS))
+    if once_in(below, 8):
+        texts = [image_type, file_name, name_of_file]
+        texts[below(3)] = identity_text(below, recid)
+        image_type, file_name, name_of_file = texts
+
     exported_on = pick(below, ("", "", " ", "\u00a0\n"))
     if exported and not (bad and once_in(below, 6)):
         exported_on = around(below, pick(below, ("12/19/2025", "?")))
@@ -299,11 +362,11 @@ def make_export_row(below, world, number, exported):
         around(below, recid),
         around(below, contact),
         around(below, captured),
-        pick(below, TYPES),
+        image_type,
         pick(below, ("", "", *TEXTS)),
         around(below, filemaker_id),
-        pick(below, (*FILE_NAMES, pick(below, TEXTS))),
-        pick(below, ("?", "left foot", *TEXTS)),
+        file_name,
+        name_of_file,
         exported_on,
     )
 
@@ -319,7 +382,17 @@ def make_object(below, world, name):
             below, ("elsewhere/", prefix.upper(), prefix[:-1], "x" + prefix, prefix.replace("_", "m").replace("%", "x"))
         )
     size = pick(below, SIZES) if once_in(below, 3) else str(1 + below(9999))
-    etag = "" if once_in(below, 30) else f"{below(65536):032x}" + pick(below, ("", "", "-2"))
+    etag = f"{below(65536):032x}"
+    if once_in(below, 3):
+        # Some objects have the same bytes.
+        content = below(pick(below, (2, 2 + len(world.recids) // 8)))
+        etag, size = name_based_id(f"content:{content}").replace("-", ""), str(3_000 + content)
+        size = pick(below, (size, size, size, size, "0", "", f"0{size}", "2047"))
+        etag = pick(below, (etag, etag, etag.upper()))
+    if once_in(below, 12):
+        etag += pick(below, NO_MD5S)
+    if once_in(below, 30):
+        etag = pick(below, ("", etag[1:], f" {etag}"))
     return (
         pick(below, BUCKETS),
         prefix + name,
@@ -352,6 +425,15 @@ def make_inventory(below, world):
 # --- Nexus ---------------------------------------------------------------------------------------------------------
 
 
+def pasted(below, patient):
+    """`patient` as somebody pasted it into Nexus: seldom with braces, blanks or other hyphens."""
+    if not once_in(below, 12):
+        return patient
+    digits = patient.replace("-", "")
+    other = f"{digits[:6]}-{digits[6:20]}-{digits[20:]}"
+    return pick(below, (f"{{{patient}}}", digits, f"{{ {patient} }}", patient.replace("-", " - "), other, f"{digits}0"))
+
+
 def make_nexus_patients(below, world):
     """(Nexus patient, FileMaker patient) pairs: mostly one each, sometimes none, two, or one twice."""
     pairs = []
@@ -365,7 +447,8 @@ def make_nexus_patients(below, world):
             pairs.append(("17" if once_in(below, 30) else nexus, patient))
     pairs += [("", world.patients[0])] * once_in(below, 20)
     rows = [
-        (around(below, any_case(below, nexus)), around(below, any_case(below, patient))) for nexus, patient in pairs
+        (around(below, any_case(below, nexus)), around(below, any_case(below, pasted(below, patient))))
+        for nexus, patient in pairs
     ]
     return pairs, rows + [("0b9d1f0a-0000-4000-8000-0000000000ff", pick(below, ("", *TEXTS)))] * once_in(below, 4)
 
@@ -453,13 +536,18 @@ def make_left_batches(below, export):
 # --- The folder ----------------------------------------------------------------------------------------------------
 
 
+def some_recid(below, world):
+    """A recid, every other time one of the first 24: of these more is known."""
+    return pick(below, world.recids[: 24 if once_in(below, 2) else None])
+
+
 def make_held_images(below, world):
     """Records that a reviewer holds back, written as a person writes them."""
     count = below(3) + len(world.recids) // 50
     return [
         (
             around(
-                below, recid_text(below, pick(below, world.recids)) if not once_in(below, 8) else pick(below, NO_RECIDS)
+                below, recid_text(below, some_recid(below, world)) if not once_in(below, 8) else pick(below, NO_RECIDS)
             ),
             pick(below, ("reviewer", "")),
             pick(below, ("2025-12-20", "", "?")),
@@ -476,7 +564,7 @@ def make_copy_results(below, world):
             pick(below, ("2026-01-05T09:12:44+00:00", "?")),
             "?" if once_in(below, 8) else name_based_id(f"image:{pick(below, world.filemaker_ids)}"),
             "clinic-dump",
-            f"{world.settings['source_prefix']}{pick(below, world.recids)}.jpg",
+            f"{world.settings['source_prefix']}{some_recid(below, world)}.jpg",
             pick(below, ("d41d8cd98f00b204e9800998ecf8427e", "")),
             "clinic-dump",
             pick(below, ('patients/a b, "c"/1.jpg', "", f"patients/{pick(below, world.recids)}")),

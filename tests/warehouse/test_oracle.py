@@ -20,6 +20,7 @@ from tests.support.oracle import (
     expected_marts,
     expected_refusals,
 )
+from tests.support.oracle_findings import expected_findings, read_kinds
 from tests.support.random_folders import data_folders, large_folder, make_folder, write_folder
 
 NAMESPACE = uuid.UUID("545cf136-7f55-4c09-8cce-a53086e493a6")
@@ -33,6 +34,18 @@ ROW = {
 }  # fmt: skip
 OBJECT = {"bucket": "dump", "key": f"{PREFIX}6066.JPG", "size": "17", "etag": "e1"}
 NEXUS_PATIENT = {"patient_id": "P-1", "filemaker_id": PATIENT.lower()}
+
+
+# Parts of the details of findings that not every detail has.
+WORDINGS = {
+    "same_bytes_two_patients": ("and 1 more record of another", "and 2 more records of another"),
+    "same_bytes_same_patient": ("and 1 more record of the same", "and 2 more records of the same"),
+    "identity_document": ("in Type", "in fileName", "in Name_of_file"),
+    "patient_near_miss": ("differs only in braces", "differs in one digit", "has two digits swapped"),
+    "weekend": ("Saturday", "Sunday"),
+    "tiny_file": ("0 bytes", "1 bytes", "2047 bytes"),
+    "huge_file": ("52428801 bytes",),
+}
 
 
 def marts(folder, settings=TODAY, **seeds):
@@ -152,6 +165,18 @@ def test_random_folders_hold_every_reason_and_lose_nothing():
     wanted = {*ROW_REASONS, *OBJECT_REASONS, *JUDGES, *keys}
     wanted |= {"linked", "already_linked", "unlinked copy", "several in a batch"}
     assert wanted - set(seen) == set()
+
+
+def test_random_folders_hold_every_kind_of_finding_in_every_wording(tmp_path):
+    seen, wordings = Counter(), Counter()
+    for seed in range(1, 5):
+        folder = tmp_path / str(seed)
+        settings = large_folder(seed, 2_000, folder)
+        for finding, *_, detail, _ in expected_findings(folder, settings, expected_marts(folder, settings)):
+            seen[finding] += 1
+            wordings.update((finding, words) for words in WORDINGS.get(finding, ()) if words in detail)
+    assert not {finding for finding in read_kinds() if seen[finding] < 3}
+    assert wordings.keys() == {(finding, words) for finding, several in WORDINGS.items() for words in several}
 
 
 def test_a_large_folder_is_the_same_for_the_same_seed_and_holds_every_outcome(tmp_path):

@@ -102,6 +102,8 @@ final as (
         type_text as "type",
         {{ trimmed('type_text') }} as category,
         filemaker_id,
+        file_name_text as file_name,
+        name_of_file_text as name_of_file,
         recid_row_count,
         filemaker_id_row_count,
         patient_count,

@@ -34,6 +34,7 @@ final as (
         objects.bucket,
         objects."key",
         objects.size,
+        objects.etag,
         objects.recid,
         case
             when records.outcome in ('linked', 'already_linked')

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from linkage.files import csv_line, csv_lines, write_atomically
+from linkage.files import csv_line, write_atomically
 from linkage.macros import macro_sql
 from linkage.texts import WHITE_SPACE, is_uuid, recid_number, shape
 
@@ -46,6 +46,11 @@ def shown_uuid(text: str | None) -> str:
     """A text that should be a UUID, without the white space around it; masked if it is not one."""
     trimmed = (text or "").strip(WHITE_SPACE)
     return trimmed if is_uuid(trimmed) else mask(trimmed)
+
+
+def shown_id(text: str | None) -> str:
+    """An id of Nexus's, which may also be a number; masked if it is neither a UUID nor a number nor a date."""
+    return text if text and plain(text) else mask(text or "")
 
 
 def shown_date(text: str | None) -> str:
@@ -110,4 +115,5 @@ def write_list(path: Path, columns: Iterable[str], rows: Iterable[Iterable[objec
     """
     with write_atomically(path) as file:
         file.write(BOM + csv_line(columns))
-        file.write(csv_lines(map(spreadsheet_text, row) for row in rows))
+        for row in rows:
+            file.write(csv_line(map(spreadsheet_text, row)))

@@ -8,7 +8,7 @@ import shutil
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -94,8 +94,12 @@ class Fault(NamedTuple):
     kind: str  # REJECTED: the credentials or the clock; REFUSED: perhaps only this object; UNANSWERED: neither is known
 
 
-def make_thumbnails(sources: Iterable[Source], cache: Path, folder: Path) -> dict[Source, Result]:
+def make_thumbnails(
+    sources: Iterable[Source], cache: Path, folder: Path, *, read: Callable[[Source], bool]
+) -> dict[Source, Result]:
     """Put a thumbnail of every source into `folder`; returns it, or the reason why there is none, for each source.
+
+    A source for which `read` is false is not read; it is in the result only if it is known already.
 
     A thumbnail is upright, in sRGB, at most 320 pixels wide and high, and has no metadata; of an animation or a file of
     several pages it shows the first. It is kept in `cache` (0700, like `folder`, and both are made if they are
@@ -117,7 +121,7 @@ def make_thumbnails(sources: Iterable[Source], cache: Path, folder: Path) -> dic
         result = result_without_reading(source, cache, kept)
         if result:
             found[source] = result
-        else:
+        elif read(source):
             to_read.setdefault(ids(source)[0], []).append(source)
     if to_read:
         found.update(read_all(list(to_read.values()), cache))
