@@ -23,8 +23,8 @@ def find_pictures(
 ) -> Pictures:
     """Put thumbnails into `folder`, and return them: those that are read now, and those that `cache` has already.
 
-    Read are the pictures of one patient, by an id of Nexus or FileMaker, and those of the sample; without either, all of
-    them, unless they are too many, which is said on stderr.
+    Read are the pictures of one patient, by an id of Nexus or FileMaker, and those of the sample; without either, all
+    of them, unless they are too many, which is said on stderr.
 
     Raises UnusableInput if the store cannot be read, or if the dump has no picture of the patient.
     """
