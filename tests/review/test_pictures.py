@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageCms
 from linkage.errors import UnusableInput
 from linkage.paths import PROJECT_ROOT
 from linkage.review import pictures
-from linkage.review.pictures import KEPT, Source, Thumbnail, make_thumbnails
+from linkage.review.pictures import KEPT, Source, Thumbnail
 from linkage.s3.clients import s3_client
 from sandbox.s3_server import client, free_ports
 from tests.support.proxy import GET, Closed, Reply, error
@@ -33,6 +33,10 @@ RED, GREEN, BLUE, WHITE, BLACK = (250, 0, 0), (0, 250, 0), (0, 0, 250), (255, 25
 # How an upright picture is stored under each EXIF orientation: the opposite of what a viewer does.
 STORED = dict(zip(range(2, 9), map(Image.Transpose, (0, 3, 1, 5, 2, 6, 4)), strict=True))
 SECRETS = (b"Mary Smith", b"-37.8136")
+
+
+def make_thumbnails(sources, cache, folder, read=lambda _: True):
+    return pictures.make_thumbnails(sources, cache, folder, read=read)
 
 
 def board(width=640, height=480):
@@ -300,6 +304,15 @@ def test_what_is_kept_is_not_read_again_but_what_could_not_be_read_is(s3, throug
     opened(first[good], tmp_path / "third")
 
 
+def test_what_is_not_to_be_read_is_shown_only_if_it_is_known(s3, through, tmp_path):
+    kept, wanted, other = (put(s3, f"{number}.jpg", photograph(number)) for number in range(3))
+    make_thumbnails([kept], tmp_path / "cache", tmp_path / "first")
+    through.begin()
+    found = make_thumbnails([kept, wanted, other], tmp_path / "cache", tmp_path / "site", {wanted}.__contains__)
+    assert found.keys() == {kept, wanted}
+    assert [request.key for request in through.seen] == [wanted.key]
+
+
 def test_a_thumbnail_that_a_power_cut_has_shortened_is_made_again(s3, here, tmp_path):
     source = put(s3, "1.jpg", JPEG)
     name = make_thumbnails([source], tmp_path / "cache", tmp_path / "first")[source].name
@@ -463,12 +476,13 @@ def test_of_large_pictures_one_is_in_memory_at_a_time(s3, through, tmp_path, mon
 PROGRAM = """
 import sys
 from pathlib import Path
-from linkage.review.pictures import Source, make_thumbnails
+from linkage.review import pictures
+from linkage.review.pictures import Source
 from linkage.steps import run_script
 def main():
     bucket, cache, folder, *objects = sys.argv[1:]
     sources = [Source(bucket, *one.split(" "), 1, "jpg") for one in objects]
-    make_thumbnails(sources, Path(cache), Path(folder))
+    pictures.make_thumbnails(sources, Path(cache), Path(folder), read=lambda _: True)
 run_script(main)
 """
 
