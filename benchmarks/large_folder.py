@@ -14,8 +14,8 @@ def write_large_folder(folder: Path, rows: int, patients: int) -> None:
     Their shape is that of the synthetic clinic: five images of a patient on a day,
     one row in a hundred without its patient, one in two hundred without its object.
     Each kind of finding about an export row comes up, of a large dump as many as a
-    careless clinic has: a sign for a missing picture in the place of a thousand
-    images, ten thousand types that are used once, hundreds of mistyped ids.
+    careless clinic has: a placeholder for a missing picture in the place of a
+    thousand images, ten thousand types that are used once, hundreds of mistyped ids.
     """
     make_missing_seeds(folder)
     connection = duckdb.connect()
