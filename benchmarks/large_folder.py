@@ -14,8 +14,8 @@ def write_large_folder(folder: Path, rows: int, patients: int) -> None:
     Their shape is that of the synthetic clinic: five images of a patient on a day,
     one row in a hundred without its patient, one in two hundred without its object.
     Each kind of finding about an export row comes up, of a large dump as many as a
-    careless clinic has: a sign for a missing picture in the place of a thousand
-    images, ten thousand types that are used once, hundreds of mistyped ids.
+    careless clinic has: a placeholder for a missing picture in the place of a
+    thousand images, ten thousand types that are used once, hundreds of mistyped ids.
     """
     make_missing_seeds(folder)
     connection = duckdb.connect()
@@ -32,8 +32,8 @@ def write_large_folder(folder: Path, rows: int, patients: int) -> None:
 
     day = f"date '2016-01-04' + cast(i * 3500 // {rows} as integer)"
     # hardly any at weekends; one in a thousand too late
-    moved = f"case when i % 1000 = 500 then 100 when i % 997 > 4 and isodow({day}) > 5 then 5 - isodow({day}) else 0 end"
-    taken_on = f"{day} + cast({moved} as integer)"
+    to_friday = f"case when i % 997 > 4 and isodow({day}) > 5 then 5 - isodow({day}) else 0 end"
+    taken_on = f"{day} + cast(case when i % 1000 = 500 then 100 else {to_friday} end as integer)"
     # one patient in a hundred is not in Nexus; forty images on a day are a large batch
     everybody = patients + patients // 100
     patient = f"case when i % 100000 < 40 then i // 100000 else i // 5 % {everybody} end"

@@ -68,8 +68,8 @@ members as materialized (
 
 ),
 
--- Thousands of records may have the same bytes, such as a sign for a missing
--- picture: they are counted and ranked, and not compared with each other.
+-- Thousands of records may have the same bytes, such as a placeholder for
+-- a missing picture: they are counted and ranked, and not compared with each other.
 ranked as (
 
     select

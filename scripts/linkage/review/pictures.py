@@ -115,16 +115,18 @@ def make_thumbnails(
     """
     prepare(cache)
     found: dict[Source, Result] = {}
-    to_read: dict[str, list[Source]] = {}
+    to_read: dict[str, dict[Source, None]] = {}  # by the first id, each once and in order
     kept = kept_names(cache)
-    for source in dict.fromkeys(sources):
+    for source in sources:
+        if source in found:
+            continue
         result = result_without_reading(source, cache, kept)
         if result:
             found[source] = result
         elif read(source):
-            to_read.setdefault(ids(source)[0], []).append(source)
+            to_read.setdefault(ids(source)[0], {})[source] = None
     if to_read:
-        found.update(read_all(list(to_read.values()), cache))
+        found.update(read_all([list(group) for group in to_read.values()], cache))
     put_into(folder, cache, {result.name for result in found.values() if isinstance(result, Thumbnail)})
     return found
 
