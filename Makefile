@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # A month's work goes step by step, even with `make -j`.
 .NOTPARALLEL:
-.PHONY: setup decide review copy publish demo check test fuzz faults lint bench lock clean
+.PHONY: setup decide review copy publish query docs demo check test fuzz faults lint bench lock clean
 
 setup: $(if $(filter .venv/bin,$(BIN)),.venv/ready) profiles.yml
 	@mkdir -p -m 700 data target logs
@@ -52,6 +52,12 @@ publish: setup  ## insert the images whose copy is verified into Nexus
 	@echo "Now look at some patients in Nexus. After the next 'make decide', all of this is already_linked. README.md says how"
 	@echo "to undo it."
 
+query: setup  ## ask the marts in DuckDB's shell, on a copy; or SQL="select …" to be answered at once
+	@$(BIN)/python scripts/query_marts.py $(if $(SQL),"$$SQL")
+
+docs: setup  ## dbt's documentation of all tables and columns, as one page
+	$(BIN)/python scripts/document_marts.py
+
 demo: setup  ## the whole job on a synthetic clinic, twice
 	$(BIN)/python -m demo
 
@@ -72,8 +78,8 @@ lint: setup  ## style, types, and dependencies between rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=scripts:. $(BIN)/lint-imports
-	$(BIN)/sqlfluff lint models tests/dbt
-	@! grep -rnE '^.{81,}$$' models macros tests/dbt --include=*.sql || (echo "SQL lines have at most 80 columns"; false)
+	$(BIN)/sqlfluff lint models analyses tests/dbt
+	@! grep -rnE '^.{81,}$$' models analyses macros tests/dbt --include=*.sql || (echo "SQL lines have at most 80 columns"; false)
 
 bench: setup  ## speed and memory, compared with other ways to do the same
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks

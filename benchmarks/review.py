@@ -23,6 +23,7 @@ make_thumbnails(
     (Source(bucket, one.key, one.etag, one.size, one.key.rpartition(".")[2]) for one in found),
     Path(cache),
     Path(folder),
+    read=lambda _: True,
 )
 """
 

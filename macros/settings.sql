@@ -8,6 +8,12 @@
     ]) }}
 {% endmacro %}
 
+{# The vars that are no settings: what analyses/ ask about. Each has its default
+   there. #}
+{% macro question_names() %}
+    {{ return(['asked_recid', 'asked_patient']) }}
+{% endmacro %}
+
 {# The value of a setting. The sample has its own, whatever a clinic has set in
    dbt_project.yml, except for what --vars gives. #}
 {% macro setting(name) -%}
@@ -43,7 +49,7 @@
 {# End the build before anything is made if a setting cannot be used. #}
 {% macro check_settings() %}
     {% for name in invocation_args_dict.vars or {} %}
-        {% if name not in setting_names() %}
+        {% if name not in setting_names() + question_names() %}
             {{ exceptions.raise_compiler_error(
                 '--vars names ' ~ name ~ ', which is not a setting: the'
                 ~ ' settings are ' ~ setting_names() | join(', ')

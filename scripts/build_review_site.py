@@ -2,29 +2,24 @@
 
 import argparse
 import os
-import sys
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
-
 from linkage.errors import UnusableInput
 from linkage.paths import PROJECT_ROOT, data_folder, outside_sample, warehouse_path
+from linkage.review.choosing import find_pictures
 from linkage.review.folder import replaced_folder
 from linkage.review.lists import write_lists
 from linkage.review.pages import copy_assets, templates
 from linkage.review.patients import write_patients
-from linkage.review.pictures import Source, make_thumbnails
-from linkage.review.reading import WANTED, prepare, select
+from linkage.review.reading import prepare
 from linkage.review.report import write_report
 from linkage.review.sample import write_sample
-from linkage.review.site import Pictures, Site, shown
+from linkage.review.site import Pictures, Site
 from linkage.review.start import write_start
 from linkage.settings import project_version
 from linkage.steps import run_script
 from linkage.warehouse.marts import open_warehouse
-
-MOST_PICTURES = 50_000  # that are read without being asked for
 
 
 def main() -> None:
@@ -37,9 +32,20 @@ def main() -> None:
         check_data_folder(data, settings)
         prepare(warehouse, settings, data, sample=options.sample)
         with replaced_folder(folder) as new:
-            pictures = find_pictures(warehouse, options, data / "thumbnails", new / "pictures")
+            pictures: Pictures = {}
+            if not options.no_pictures:
+                cache = outside_sample(data / "thumbnails")
+                pictures = find_pictures(warehouse, cache, new / "pictures", options.patient, options.sample)
             site = Site(
-                new, data, warehouse, settings, pictures, templates(), datetime.now().astimezone(), project_version()
+                folder=new,
+                data=data,
+                warehouse=warehouse,
+                settings=settings,
+                pictures=pictures,
+                templates=templates(),
+                made_at=datetime.now().astimezone(),
+                version=project_version(),
+                has_sample=bool(options.sample),
             )
             copy_assets(new)
             write_start(site)
@@ -57,12 +63,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="where the site goes (default: review/ in the data folder)"
     )
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--patient", metavar="ID", help="read only this patient's pictures (Nexus or FileMaker id)")
-    chosen.add_argument(
+    parser.add_argument("--patient", metavar="ID", help="read only this patient's pictures (Nexus or FileMaker id)")
+    parser.add_argument(
         "--sample", type=positive, metavar="N", help="read only N pictures, of all patients, and show them on one page"
     )
-    chosen.add_argument("--no-pictures", action="store_true", help="read no pictures")
+    parser.add_argument("--no-pictures", action="store_true", help="read no pictures")
     return parser.parse_args()
 
 
@@ -82,38 +87,6 @@ def check_data_folder(data: Path, settings: dict[str, str]) -> None:
             f"the warehouse was built from {settings['data_folder']}, and the data folder in use is {data}: run "
             "`dbt build` with the same LINKAGE_DATA"
         )
-
-
-def find_pictures(
-    warehouse: duckdb.DuckDBPyConnection, options: argparse.Namespace, cache: Path, folder: Path
-) -> Pictures:
-    """Put thumbnails into `folder`: of those chosen by options, and of others that have been read before.
-
-    Raises UnusableInput if the store cannot be read, or if no row is about the patient of `--patient`.
-    """
-    if options.no_pictures:
-        return {}
-    chosen: set[Source] = set()
-    others: set[Source] = set()
-    patient = (options.patient or "").strip().lower()
-    for wanted in select(warehouse, WANTED):
-        source = Source(wanted["bucket"], wanted["key"], wanted["etag"] or "", wanted["size"] or 0, wanted["extension"])
-        is_chosen = (
-            patient in (wanted["person"], wanted["patient_id"], wanted["filemaker_patient_id"])
-            if patient
-            else bool(wanted["place"]) or not options.sample
-        )
-        (chosen if is_chosen else others).add(source)
-    if patient and not chosen:
-        raise UnusableInput("no picture is of the patient that --patient names: give an id of Nexus or FileMaker")
-    if len(chosen) > MOST_PICTURES and not options.sample:
-        print(
-            f"{len(chosen):,} pictures are too many to read all of them: --sample N or --patient ID reads some",
-            file=sys.stderr,
-        )
-        others, chosen = others | chosen, set()
-    made = make_thumbnails([*chosen, *others], cache, folder, read=chosen.__contains__)
-    return {(source.bucket, source.key): shown(result) for source, result in made.items()}
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from tests.support.servers import S3
 PROGRAMS = Path(sys.executable).parent
 # What a person has who has cloned the project, as far as the steps use it: in particular, no .env.
 PROJECT = (
-    ".env.example", "Makefile", "dbt_project.yml", "macros", "models", "profiles.yml.example", "scripts", "seeds",
-    "tests/dbt",
+    ".env.example", "Makefile", "analyses", "dbt_project.yml", "docs", "macros", "models", "profiles.yml.example",
+    "scripts", "seeds", "tests/dbt",
 )  # fmt: skip
 COLUMNS = "id_Contact,recid,-,Type,date,fileName,id,Name_of_file,NexusExportDate"
 PREFIX = "old-system/pictures/"

@@ -28,3 +28,11 @@ def duckdb_macros() -> Any:
 def macro_sql(name: str, *arguments: str) -> str:
     """DuckDB's SQL of the macro `name`, one of those in FILES, for SQL expressions or relations as arguments."""
     return str(getattr(duckdb_macros(), name)(*arguments)).strip()
+
+
+def query_sql(text: str, **names: Any) -> str:
+    """DuckDB's SQL of a query that calls macros of FILES, and these functions by their names, such as `ref`."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=False)
+    return environment.from_string(text, globals=vars(duckdb_macros()) | names).render().strip()

@@ -493,11 +493,16 @@ def make_nexus_batches(below, world, pairs):
     return rows, list(owners)
 
 
+def some_record(below, world):
+    """The place of a record in the export, every other time one of the first 24: of these more is known."""
+    return below(min(24, len(world.recids)) if once_in(below, 2) else len(world.recids))
+
+
 def make_nexus_images(below, world, batch_ids, inventory):
     """Images that Nexus holds, each known to a row of the export in one way or in none."""
     rows = []
     for number in range(below(4) + len(world.recids) // 40):
-        which = below(len(world.recids))
+        which = some_record(below, world)
         recid, filemaker_id = world.recids[which], world.filemaker_ids[which]
         way = pick(below, ("none", "uuid", "recid", "id", "recid_id", "key", "two"))
         image_id, known_as, key = f"{0xC0000000 - number * 0x101:08x}-0000-4000-8000-000000000000", "", ""
@@ -536,18 +541,16 @@ def make_left_batches(below, export):
 # --- The folder ----------------------------------------------------------------------------------------------------
 
 
-def some_recid(below, world):
-    """A recid, every other time one of the first 24: of these more is known."""
-    return pick(below, world.recids[: 24 if once_in(below, 2) else None])
-
-
 def make_held_images(below, world):
     """Records that a reviewer holds back, written as a person writes them."""
     count = below(3) + len(world.recids) // 50
     return [
         (
             around(
-                below, recid_text(below, some_recid(below, world)) if not once_in(below, 8) else pick(below, NO_RECIDS)
+                below,
+                recid_text(below, world.recids[some_record(below, world)])
+                if not once_in(below, 8)
+                else pick(below, NO_RECIDS),
             ),
             pick(below, ("reviewer", "")),
             pick(below, ("2025-12-20", "", "?")),
@@ -564,7 +567,7 @@ def make_copy_results(below, world):
             pick(below, ("2026-01-05T09:12:44+00:00", "?")),
             "?" if once_in(below, 8) else name_based_id(f"image:{pick(below, world.filemaker_ids)}"),
             "clinic-dump",
-            f"{world.settings['source_prefix']}{some_recid(below, world)}.jpg",
+            f"{world.settings['source_prefix']}{world.recids[some_record(below, world)]}.jpg",
             pick(below, ("d41d8cd98f00b204e9800998ecf8427e", "")),
             "clinic-dump",
             pick(below, ('patients/a b, "c"/1.jpg', "", f"patients/{pick(below, world.recids)}")),

@@ -16,6 +16,7 @@ from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
 from linkage.seeds import SEED_COLUMNS
 from linkage.warehouse.mark import PROVED, proved_schema
 from linkage.warehouse.marts import read_settings
+from linkage.warehouse.query_copy import read_questions
 from sandbox.settings import DEFAULT_VARS, DUMP
 from tests.support.projects import (
     DATES,
@@ -28,6 +29,7 @@ from tests.support.projects import (
     write_clinic,
     write_seed,
 )
+from tests.warehouse import write_sample_answers
 
 MANIFEST_COLUMNS = (
     "image_id", "source_bucket", "source_key", "source_etag", "source_size", "destination_bucket", "destination_key",
@@ -430,23 +432,19 @@ def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tm
     own = {name: " ".join(value) if isinstance(value, list) else str(value) for name, value in DEFAULT_VARS.items()}
     own["record_numbers_confirmed"] = "false"
     assert dict(project.query("select name, value from build_settings")) == own | {"data_folder": "seeds/sample"}
-    check_answers(project, PROJECT_ROOT / "docs" / "analyst.md")
+    check_page(project, write_sample_answers.PAGE.read_text(encoding="utf-8"))
     # The script that `python -m benchmarks build` measures the build against makes the same.
     by_hand.main(SAMPLE_FOLDER, tmp_path / "by_hand.duckdb", "1GB", str(DEFAULT_VARS["today"]))
     assert by_hand.differences(project.work / "warehouse.duckdb", tmp_path / "by_hand.duckdb") == []
     assert (tmp_path / "by_hand.csv").read_bytes() == project.manifest.read_bytes()
 
 
-def check_answers(project: Project, page: Path) -> None:
-    """Run each query of a page and compare the table below it."""
-    queries = re.findall(r"```sql\n(.*?)\n```\n\n\|[^\n]*\n\|[-|]+\n((?:\|[^\n]*\n)*)", page.read_text(), re.DOTALL)
-    assert len(queries) == 13
-    for sql, answer in queries:
-        rows = project.query(sql)
-        written = "".join(
-            "| " + " | ".join("" if value is None else str(value) for value in row) + " |\n" for row in rows
-        )
-        assert written == answer, sql
+def check_page(project: Project, page: str) -> None:
+    """The page answers every question of `analyses/`, below the words in which it is asked, as the sample does."""
+    assert write_sample_answers.answered(project, page) == page
+    shown = re.findall(r"## ([^\n]*)\n(?:(?!\n## ).)*?```sql\nfrom (\w+)", page, re.DOTALL)
+    assert sorted(shown) == sorted((question.asks, question.name) for question in read_questions())
+    assert len(shown) == 20
 
 
 def test_every_model_and_macro_is_described_and_every_column_declared(dbt):

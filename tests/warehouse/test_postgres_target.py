@@ -12,12 +12,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from duckdb import connect
 
 import write_manifest
 from linkage.files import csv_line
 from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
 from linkage.seeds import SEED_COLUMNS
 from linkage.warehouse.mark import PROVED
+from linkage.warehouse.query_copy import query_copy
 from sandbox.postgres_server import database_url
 from sandbox.settings import DUMP
 from tests.support.projects import (
@@ -104,9 +106,29 @@ def check_equal(dbt: InProcess, duckdb: InProcess, write) -> None:
     assert records_of(dbt.project.manifest) == records_of(duckdb.project.manifest)
 
 
+def check_questions(dbt: InProcess, duckdb: InProcess) -> None:
+    """Both answer each question of `analyses/` in the same way, and so does `make query`."""
+    compiled = compile_questions(dbt, "postgres"), compile_questions(duckdb, "duckdb")
+    with query_copy(duckdb.project.work / "warehouse.duckdb") as (copy, _), connect(copy, read_only=True) as marts:
+        asked = marts.sql("from questions").fetchall()
+        assert len(asked) == len(compiled[0]) == len(compiled[1]) == 20
+        for ask, _ in asked:
+            name = re.match(r"from (\w+)", ask)[1]
+            rows = dbt.project.query(compiled[0][name])
+            assert rows == duckdb.project.query(compiled[1][name]) == marts.sql(ask).fetchall(), name
+            assert rows or name == "what_changed", name
+
+
+def compile_questions(dbt: InProcess, target: str) -> dict[str, str]:
+    """The SQL of each question of `analyses/`, by name."""
+    assert dbt("compile", "--target", target, "--select", "resource_type:analysis").success
+    return {node.name: node.compiled_code for node in dbt.manifest.nodes.values() if node.resource_type == "analysis"}
+
+
 def test_the_sample_gives_the_same_marts_on_postgres_as_on_duckdb(dbt, duckdb, write):
     shutil.copytree(SAMPLE_FOLDER, dbt.project.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
     check_equal(dbt, duckdb, write)
+    check_questions(dbt, duckdb)
 
 
 def test_any_value_comes_out_as_on_duckdb(dbt, duckdb, write):

@@ -39,6 +39,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,
     )
     environment.globals["menu"] = MENU
     environment.filters.update(number=number, day=day, file_size=file_size, plural=plural, **FILTERS)

@@ -323,8 +323,9 @@ def is_in_filemaker(person: str) -> bool:
 
 def person_title(person: str) -> str:
     """A person as the heading of their page."""
-    name = person_name(person)
-    return name[:1].upper() + name[1:] if person == UNKNOWN else f"Patient {name}"
+    if is_in_filemaker(person):
+        return f"FileMaker patient {shown_id(person.removeprefix(IN_FILEMAKER))}"
+    return "Unknown patient" if person == UNKNOWN else f"Patient {shown_id(person)}"
 
 
 def person_name(person: str) -> str:

@@ -20,8 +20,8 @@ FETCHED = 2_000  # rows at a time
 #
 # shown_image: one row per row of the export. `person` is whose page shows the row: Nexus's patient or, where Nexus does
 # not have exactly one, `filemaker-` and FileMaker's patient id; `unknown` for an image that Nexus holds under a patient
-# whom nobody knows. `copy` is verified, failed, held or to_do, for linked rows, and verified or missing for rows that
-# are already linked. `published` is `in Nexus` as of the export from Nexus, or `since the export`. The picture is the
+# whom nobody knows. `copy` is verified, failed, held or to_do for linked rows, and verified or null for rows that are
+# already linked. `published` is `in Nexus` as of the export from Nexus, or `since the export`. The picture is the
 # copy where it is verified, else the object of the dump.
 TABLES = """
 create table memory.newest_result as {newest};

@@ -47,6 +47,7 @@ class Site:
     templates: jinja2.Environment
     made_at: datetime
     version: str
+    has_sample: bool = False
 
     def rows(self, query: str, parameters: dict[str, Any] | None = None) -> Iterator[Row]:
         """The rows of a query on the marts, shown_image and shown_object (`reading.py`)."""

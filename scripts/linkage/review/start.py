@@ -5,6 +5,7 @@ from typing import Any
 
 from linkage.review.charts import Bars, label_text, write_chart
 from linkage.review.figures import Figures, built_at, is_sample, read_figures
+from linkage.review.lists import CHANGE_KINDS
 from linkage.review.site import Site
 
 SHOWN_YEARS = 30
@@ -13,20 +14,6 @@ LONGEST_CATEGORY = 80  # characters
 # Numbers of images in a batch that have a bar of their own; larger batches share the others.
 SINGLE_SIZES = 10
 SHARED_SIZES = [(11, 15, "11–15"), (16, 20, "16–20"), (21, 30, "21–30"), (31, None, "31 or more")]
-# Kinds of changes (docs/specification.md, Outcomes).
-CHANGES = {
-    "appeared": "The export has the row now, and did not have it before.",
-    "went": "The export no longer has the row.",
-    "became_linked": "A skipped row is linked or already linked now.",
-    "lost_link": "A linked or already linked row is skipped now.",
-    "left_nexus": "Nexus no longer holds the image, which would be published again.",
-    "reason": "A skipped row is skipped for another reason.",
-    "patient": "FileMaker names another patient.",
-    "nexus_patient": "FileMaker’s patient is the same, but another one in Nexus.",
-    "moved_in_nexus": "Nexus has the image under another patient.",
-    "date": "FileMaker has another date.",
-    "batch": "A linked row is in another batch.",
-}
 
 
 def write_start(site: Site) -> None:
@@ -34,7 +21,7 @@ def write_start(site: Site) -> None:
     figures = read_figures(site)
     changes = [
         {"name": name, "meaning": meaning, "count": figures.summary[f"changes_{name}"]}
-        for name, meaning in CHANGES.items()
+        for name, (meaning, _) in CHANGE_KINDS.items()
     ]
     site.write(
         "index.html",

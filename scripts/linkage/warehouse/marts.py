@@ -116,6 +116,19 @@ def open_warehouse(path: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict
 
 def attach_marts(warehouse: duckdb.DuckDBPyConnection, path: Path) -> str:
     """Make names without a schema mean the marts in the file; returns the schema of the marts."""
+    attach_warehouse(warehouse, path)
+    schema = proved_schema(warehouse)
+    if schema is None:
+        raise UnusableInput(NOT_PASSED.format(path))
+    warehouse.execute(f'use marts."{schema}"')
+    return schema
+
+
+def attach_warehouse(warehouse: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Attach the file read-only as the database `marts`, and make it the connection's own.
+
+    Raises UnusableInput if it is missing, in use or not readable.
+    """
     check_header(path)
     try:
         warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
@@ -124,11 +137,6 @@ def attach_marts(warehouse: duckdb.DuckDBPyConnection, path: Path) -> str:
         problem = next(problem for words, problem in CANNOT_BE_OPENED.items() if words in said)
         raise UnusableInput(f"the warehouse {path} {problem}") from None
     warehouse.execute("use marts")
-    schema = proved_schema(warehouse)
-    if schema is None:
-        raise UnusableInput(NOT_PASSED.format(path))
-    warehouse.execute(f'use marts."{schema}"')
-    return schema
 
 
 def check_header(path: Path) -> None:
