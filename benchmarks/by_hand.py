@@ -98,8 +98,8 @@ create temp table export as
 with trimmed as (
     select nullif(recid, '') as recid_text, nullif("id_Contact", '') as id_contact, nullif("date", '') as date_text,
         nullif("Type", '') as type_text, nullif("fileName", '') as file_name,
-        nullif("Name_of_file", '') as name_of_file, trimmed(recid) as r, trimmed("id_Contact") as c, trimmed("date") as d,
-        trimmed(id) as i, trimmed("fileName") as f, trimmed("NexusExportDate") is not null as has_export_date
+        nullif("Name_of_file", '') as name_of_file, trimmed(recid) as r, trimmed("id_Contact") as c,
+        trimmed("date") as d, trimmed(id) as i, trimmed("fileName") as f, trimmed("NexusExportDate") is not null as has_export_date
     from {filemaker_images_metadata}
 ), split as (
     select *, replace(replace(d, '-', '/'), '.', '/') as s,
@@ -252,7 +252,7 @@ with record as (
     select recid_number as recid, outcome, reason from image_outcome where recid_row_count = 1 and recid is not null
     union all select distinct recid_number, outcome, reason from image_outcome where recid_row_count > 1
 )
-select bucket, "key", size, object.recid,
+select bucket, "key", size, etag, object.recid,
     if(outcome in ('linked', 'already_linked'), outcome, 'unmatched') as outcome,
     case when object.recid is null then 'unrecognised_key' when record.recid is null then 'no_metadata'
         when outcome = 'skipped' then 'record_skipped' end as reason,
