@@ -17,7 +17,7 @@ from benchmarks.processes import Figures, spread, timed
 from linkage.paths import PROJECT_ROOT
 from sandbox.settings import DEFAULT_VARS
 
-MOST_TIME = 1.5  # times that of the hand-written script
+MOST_TIME = 1.5  # times that of the hand-written script, for a build without findings, which the script does not have
 MOST_SHARE = 1 / 5  # of a build's time for what it remembers and compares
 MOST_OF_FINDINGS = 1 / 3  # of the time of everything else that a build makes and tests
 MOST_MEGABYTES = {1_000_000: 1_500, 10_000_000: 5_000}
@@ -69,9 +69,11 @@ def main(rows: int = 1_000_000, runs: int = 3, gigabytes: int = 1) -> None:
         print(f"{title:26}{'wall s':>8}{spread([run.wall for run in figures])}")
         print(f"{'':26}{'cpu s':>8}{spread([run.cpu for run in figures])}")
         print(f"{'':26}{'peak MB':>8}{spread([run.peak for run in figures])}")
+    pairs = list(zip(with_dbt, without, strict=True))
+    rest = 1 / (1 + of_findings)  # of a build
     for title, ratios in (
-        ("ratio of wall time", [one.wall / other.wall for one, other in zip(with_dbt, without, strict=True)]),
-        ("ratio of processor time", [one.cpu / other.cpu for one, other in zip(with_dbt, without, strict=True)]),
+        ("ratio of wall time, no findings", [rest * one.wall / other.wall for one, other in pairs]),
+        ("ratio of cpu time, no findings", [rest * one.cpu / other.cpu for one, other in pairs]),
     ):
         print(f"{title:34}{spread(ratios)}   (at most {MOST_TIME})")
     print(f"{'share of remembering, manifest included':40}{share:8.2f}   (at most {MOST_SHARE})")
