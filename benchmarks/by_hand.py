@@ -99,7 +99,8 @@ with trimmed as (
     select nullif(recid, '') as recid_text, nullif("id_Contact", '') as id_contact, nullif("date", '') as date_text,
         nullif("Type", '') as type_text, nullif("fileName", '') as file_name,
         nullif("Name_of_file", '') as name_of_file, trimmed(recid) as r, trimmed("id_Contact") as c,
-        trimmed("date") as d, trimmed(id) as i, trimmed("fileName") as f, trimmed("NexusExportDate") is not null as has_export_date
+        trimmed("date") as d, trimmed(id) as i, trimmed("fileName") as f,
+        trimmed("NexusExportDate") is not null as has_export_date
     from {filemaker_images_metadata}
 ), split as (
     select *, replace(replace(d, '-', '/'), '.', '/') as s,
