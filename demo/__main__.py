@@ -44,8 +44,8 @@ Everything is in data/demo/; the pictures are in data/demo/bucket/. Ask the mart
   make query SQL="from patients_not_found"
   make query
 
-README.md goes through the same steps with your own records. Now look at the clinic's pictures, and at what became of every
-row of its export, in the review site:
+README.md goes through the same steps with your own records. Now open the review site, which shows the clinic's pictures
+and what became of every row of its export:
 
   {site}"""
 FAILURES = (DemoFailed, OSError, RuntimeError, subprocess.SubprocessError, duckdb.Error, psycopg.Error)
