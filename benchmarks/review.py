@@ -1,4 +1,4 @@
-"""How long the review site of the synthetic clinic takes: the first time, and again with pictures that were read before."""
+"""How long the review site of the synthetic clinic takes: the first time, and again, when its pictures are known."""
 
 import json
 import os
