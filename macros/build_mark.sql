@@ -42,7 +42,8 @@
             {{ return(true) }}
         {% endif %}
         {% for parent in graph.nodes[unique_id].depends_on.nodes %}
-            {% if parent not in behind %}
+            {# what builds remember is a source, which no run makes #}
+            {% if parent in graph.nodes and parent not in behind %}
                 {% do behind.append(parent) %}
             {% endif %}
         {% endfor %}

@@ -1,19 +1,29 @@
 -- One row per batch with more than 30 images, linked or already linked.
 
-with images as not materialized (
+with batch_ids as not materialized (
 
-    select recid_number as recid, patient_id, batch_id
-    from {{ ref('image_outcome') }}
-    where
-        outcome in ('linked', 'already_linked')
-        and batch_id is not null
+    select batch_id from {{ ref('int_image_candidates') }}
+
+    union all
+
+    select nexus_batch_id as batch_id from {{ ref('int_image_candidates') }}
 
 ),
 
-large_batches as (
+images as not materialized (
 
-    select batch_id, count(*) as image_count
-    from images
+    select recid_number as recid, patient_id, batch_id
+    from {{ ref('image_outcome') }}
+    where outcome in ('linked', 'already_linked')
+
+),
+
+-- whatever the rows' outcomes are, no other batch can be large
+possible as (
+
+    select batch_id
+    from batch_ids
+    where batch_id is not null
     group by batch_id
     having count(*) > 30
 
@@ -25,12 +35,12 @@ final as (
         cast(null as text) as image_id,
         min(images.recid) as recid,
         min({{ by_code_point('images.patient_id') }}) as patient_id,
-        large_batches.batch_id,
-        cast(large_batches.image_count as varchar) || ' images in one batch'
-            as detail
-    from large_batches
-    inner join images on images.batch_id = large_batches.batch_id
-    group by large_batches.batch_id, large_batches.image_count
+        images.batch_id,
+        cast(count(*) as varchar) || ' images in one batch' as detail
+    from possible
+    inner join images on images.batch_id = possible.batch_id
+    group by images.batch_id
+    having count(*) > 30
 
 )
 

@@ -11,7 +11,8 @@ with not_found as materialized (
         batch_id,
         replace(filemaker_patient_id, '-', '') as digits
     from {{ ref('image_outcome') }}
-    where reason = 'patient_not_found'
+    -- the reason is worked out for few rows only
+    where patient_count = 0 and reason = 'patient_not_found'
 
 ),
 
