@@ -37,18 +37,17 @@ from sandbox.nexus_database import read_back
 from sandbox.s3_server import upload
 
 NEXT = """\
-Everything is in data/demo/; the pictures are in data/demo/bucket/. To look further:
+Everything is in data/demo/; the pictures are in data/demo/bucket/. Ask the marts, or open DuckDB's shell on them:
 
-  ask() { .venv/bin/python -c 'import duckdb, sys
-with duckdb.connect("data/demo/image_linkage.duckdb", read_only=True) as marts:
-    marts.sql(sys.argv[1]).show(max_rows=100)' "$1"; }
+  export LINKAGE_DATA=data/demo
+  make query SQL="from skipped_by_reason"
+  make query SQL="from patients_not_found"
+  make query
 
-  ask "select recid, reason, detail from skipped_images where reason <> 'patient_not_found' limit 20"
-  ask "select * from unmatched_patients order by image_count desc limit 10"
-  ask "select reason, record_reason, count(*) as object_count from unmatched_objects group by all order by all"
-  ask "select outcome, reason, count(*) as row_count from image_outcome group by all order by all"
+README.md goes through the same steps with your own records. Now open the review site, which shows the clinic's pictures
+and what became of every row of its export:
 
-README.md goes through the same steps with your own records."""
+  {site}"""
 FAILURES = (DemoFailed, OSError, RuntimeError, subprocess.SubprocessError, duckdb.Error, psycopg.Error)
 
 
@@ -73,7 +72,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C; everything made so far is in data/demo/.", file=sys.stderr)
         return 130
-    print(f"All checks passed, in {time.monotonic() - started:.0f} s.\n\n{NEXT}")
+    site = (DEMO / "review" / "index.html").resolve().as_uri()
+    print(f"All checks passed, in {time.monotonic() - started:.0f} s.\n\n{NEXT.format(site=site)}")
     return 0
 
 

@@ -29,12 +29,15 @@
     {% do adapter.commit() %}
 {% endmacro %}
 
-{# Whether any of these nodes is a table or view that an exposure depends on:
-   copying and publishing are exposures (models/exposures.yml). #}
+{# Whether any of these nodes is a table or view that an application depends on:
+   copying and publishing are exposures of this type (models/exposures.yml). The
+   review site, which hands nothing over, compares the marts with each other. #}
 {% macro makes_what_is_handed_over(unique_ids) %}
     {% set behind = [] %}
     {% for exposure in graph.exposures.values() %}
-        {% do behind.extend(exposure.depends_on.nodes) %}
+        {% if exposure.type == 'application' %}
+            {% do behind.extend(exposure.depends_on.nodes) %}
+        {% endif %}
     {% endfor %}
     {# the list grows while it is walked through #}
     {% for unique_id in behind %}

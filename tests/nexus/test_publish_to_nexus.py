@@ -791,7 +791,7 @@ WAREHOUSES = {
     "without tables": (empty, NOT_PASSED),
     "a mart without a column": (
         lambda here: spoil(here, "alter table image drop column category"),
-        "DuckDB cannot read the warehouse",
+        "was built by another version of this project: run `dbt build` again",
     ),
     "no copy results": (lambda here: (here.folder / "copy_results.csv").unlink(), "copy_results.csv is missing"),
     "a column is missing": (

@@ -18,7 +18,8 @@ from linkage.review import csv_lists
 from linkage.review.explained import explanations
 from linkage.review.lists import CHANGE_KINDS, write_lists
 from linkage.review.parts import ROWS
-from linkage.review.patients import person_page, write_patients
+from linkage.review.patients import write_patients
+from linkage.review.people import person_page
 from linkage.review.reading import WANTED
 from linkage.review.report import write_report
 from linkage.review.sample import write_sample

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from linkage.review.parts import ROWS
-from linkage.review.patients import person_page, write_patients
+from linkage.review.patients import write_patients
+from linkage.review.people import person_page
 from linkage.review.sample import write_sample
 from linkage.seeds import SEED_COLUMNS
 from tests.support.site_pages import read_page

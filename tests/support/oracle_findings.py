@@ -141,7 +141,7 @@ def expected_findings(folder: Path, settings: dict, marts: dict) -> list[tuple]:
 
     results = [
         (read_nexus_id(row["image_id"]), recid_in(row["source_key"], prefix), row)
-        for row in read_seed(folder, "copy_results")
+        for row in oracle.read_copy_results(folder)
     ]
     recognised = [image for image in images if any(belongs(image, row) for row in export)]
     recognised_ids = {image["id"] for image in recognised} - {None}

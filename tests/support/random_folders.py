@@ -102,7 +102,7 @@ FILE_NAMES = (
     "6.jpg\n",
 )
 # Some of the words that name an identity document, and what may be around them.
-IDENTITY_WORDS = ("medicare", "pension", "passport", "dva", "licence", "healthcare")
+IDENTITY_WORDS = ("medicare", "pension", "passport", "dva", "licence", "healthcare", "centrelink")
 AROUND_IDENTITY_WORDS = (
     "{word}", "{word} card", "{Word} Card", "{WORD}", "my{Word}Card 2", "{word}2{word}", "a/{Word}.jpg", "{word}\n",
     "Ü{Word}ß", "{WORD}_{recid}", "pension&{word}", "{word}'s", "{word}", "1{WORD}1", "9{Word}X",
@@ -191,7 +191,10 @@ def identity_text(below, recid):
     word = pick(below, IDENTITY_WORDS)
     form = pick(below, AROUND_IDENTITY_WORDS)
     text = form.format(word=word, Word=word.capitalize(), WORD=word.upper(), recid=recid)
-    return text.replace("i", "İ", 1) if once_in(below, 40) else text
+    if once_in(below, 8):
+        # a dotted capital I, or the sign for kelvin, which are not ASCII
+        return text.replace(*pick(below, (("k", "\u212a"), ("i", "İ"))))
+    return text
 
 
 def mistyped(below, text):
@@ -273,7 +276,7 @@ class World(NamedTuple):
     visits: list[tuple[str, date]]
     filemaker_ids: list[str]
     recids: list[int]
-    quiet_weekends: bool  # hardly any image was taken on one
+    weekends: int  # if not 0, one image in so many was taken on one
 
 
 def make_world(below, rows):
@@ -284,15 +287,17 @@ def make_world(below, rows):
     if today < date.max:
         days.append(today + timedelta(days=1))
     patients = list(PATIENTS)
-    quiet_weekends = rows > 100 and once_in(below, 2)
+    weekends = pick(below, (0, 80, 40, 0)) if rows > 100 else 0
     if rows > 100:
         patients += [name_based_id(f"patient:{number}") for number in range(rows // 10)]
         days += [date(2016, 1, 4) + timedelta(days=number) for number in range(rows // 10)]
     patients += [nearly(below, pick(below, patients)) for _ in range(2 + rows // 30)]
-    if quiet_weekends:
+    if weekends:
         days = [day for day in days if day.weekday() < 5]
     visits = [(pick(below, patients), pick(below, days)) for _ in range(3 + below(3) + rows // 5)]
-    visits += visits[:3] * (rows // 10)  # these have many images
+    # many images of a few days, of which about 30 are linked
+    frequent = visits[: max(3, rows // 500)]
+    visits += frequent * (3 * rows // 10 // len(frequent))
     first = pick(below, (1, 228, 995, 6060, 999_999_999_999_999_999 - 2 * rows))
     recids = [first + number for number in range(rows + 3)]
     return World(
@@ -302,7 +307,7 @@ def make_world(below, rows):
         visits,
         [f"{number:08x}-abcd-0000-efef-{number * 7919:012x}" for number in range(rows + 3)],
         recids,
-        quiet_weekends,
+        weekends,
     )
 
 
@@ -324,7 +329,7 @@ def make_export_row(below, world, number, exported):
     patient, day = (
         pick(below, world.visits) if once_in(below, 2) else (pick(below, world.patients), pick(below, world.days))
     )
-    if world.quiet_weekends and once_in(below, 80):
+    if world.weekends and once_in(below, world.weekends):
         day += timedelta(days=(5 + below(2) - day.weekday() if day < date.max else 0))
     contact = any_case(below, patient)
     if bad and once_in(below, 5):
@@ -346,6 +351,9 @@ def make_export_row(below, world, number, exported):
         )
 
     image_type = pick(below, TYPES)
+    if once_in(below, 6):
+        # one of those that about 20 rows have
+        image_type = f"Site {37 * below(1 + len(world.recids) // 120)}"
     if once_in(below, 20):
         image_type = mistyped(below, image_type)
     file_name = pick(below, (*FILE_NAMES, pick(below, TEXTS)))

@@ -169,7 +169,7 @@ def test_random_folders_hold_every_reason_and_lose_nothing():
 
 def test_random_folders_hold_every_kind_of_finding_in_every_wording(tmp_path):
     seen, wordings = Counter(), Counter()
-    for seed in (2, 4):
+    for seed in (1, 2):
         folder = tmp_path / str(seed)
         settings = large_folder(seed, 2_000, folder)
         for finding, *_, detail, _ in expected_findings(folder, settings, expected_marts(folder, settings)):

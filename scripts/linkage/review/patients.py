@@ -13,8 +13,6 @@ from linkage.review.people import find_people, person_page
 from linkage.review.reading import Row
 from linkage.review.site import Site
 
-__all__ = ["person_page", "write_patients"]
-
 PEOPLE = "select * from memory.person order by person"
 IMAGES = """
 select shown_image.*, batch.captured_date as batch_date, batch.image_count, batch.own
