@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import textwrap
 from collections import Counter
 from typing import Any
 
@@ -53,7 +54,8 @@ def check_findings(clinic: Clinic) -> None:
     require(not missing, f"{missing} of the {planted.total()} planted findings are missing from review_findings")
     require(not unexpected, f"{unexpected} rows of review_findings were not planted")
     kinds = Counter(finding.finding for finding in clinic.planted)
-    say(f"every planted finding is in review_findings: {', '.join(f'{kind} {kinds[kind]}' for kind in sorted(kinds))}")
+    counts = ", ".join(f"{kind} {kinds[kind]}" for kind in sorted(kinds))
+    say(textwrap.fill(f"review_findings has every finding that was planted, and no other: {counts}", 100))
 
 
 def expected_copies(clinic: Clinic, before: dict[str, str]) -> dict[str, str]:
