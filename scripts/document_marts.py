@@ -1,5 +1,9 @@
-"""Write dbt's documentation of all tables and columns, for the data folder, as one page that needs no network."""
+"""Write dbt's documentation of all tables and columns, for the data folder, as one page that needs no network.
 
+Other options are those of `dbt docs generate`.
+"""
+
+import argparse
 import os
 import subprocess
 import sys
@@ -19,6 +23,8 @@ ISOLATED = (
 
 def main() -> int:
     """Let dbt write the page, shut it off from the network, and say where it is; if dbt fails, its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _, options = parser.parse_known_args()
     os.umask(0o077)
     warehouse = warehouse_path()
     if not warehouse.is_file():
@@ -26,7 +32,7 @@ def main() -> int:
     check_warehouse(warehouse)
     page = (place("DBT_TARGET_PATH") or PROJECT_ROOT / "target") / "static_index.html"
     ended = subprocess.run(
-        [DBT, "--quiet", "docs", "generate", "--static", *sys.argv[1:]],
+        [DBT, "--quiet", "docs", "generate", "--static", *options],
         check=False,
         cwd=PROJECT_ROOT,
         env=os.environ | {"LINKAGE_DATA": str(data_folder())},
