@@ -6,7 +6,6 @@ Other options are those of `dbt docs generate`.
 import argparse
 import os
 import subprocess
-import sys
 
 from build_marts import DBT, check_warehouse
 from linkage.errors import UnusableInput
