@@ -11,7 +11,7 @@ from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
 from linkage.review.report import count_records, write_report
 from linkage.review.sentences import DECISIONS, LEFT, UNFINISHED, WAITING, sentence
 from linkage.seeds import SEED_COLUMNS
-from tests.support.pages import number, read_page, text
+from tests.support.site_pages import number, read_tree, text
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def manifest(monkeypatch, tmp_path):
 
 def read_report(site):
     write_report(site)
-    return read_page(site.folder / "report.html")
+    return read_tree(site.folder / "report.html")
 
 
 def files_of(page) -> dict[str, list]:

@@ -9,7 +9,7 @@ from linkage.errors import UnusableInput
 from linkage.paths import SAMPLE_FOLDER
 from linkage.review.charts import label_text
 from linkage.review.start import batch_sizes, categories, write_start, years
-from tests.support.pages import number, read_page, text
+from tests.support.site_pages import number, read_tree, text
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert(1)</script>&\x01\u202e=cmd|' /C calc'!A0 " + "x" * 5_000
@@ -45,7 +45,7 @@ def read_kinds(page, table: str) -> dict[str, int]:
 def test_the_figures_of_the_page_equal_import_summary_and_add_up(sample_site):
     site = sample_site()
     write_start(site)
-    page, summary = read_page(site.folder / "index.html"), expected_summary()
+    page, summary = read_tree(site.folder / "index.html"), expected_summary()
     rows, objects, copies, nexus = read_steps(page)
     assert rows == (
         summary["export_rows"],
@@ -94,7 +94,7 @@ def test_copies_and_publishing_are_shown_as_they_are_now(sample_site):
     ):
         site = sample_site(files=files)
         write_start(site)
-        *_, copies, nexus = read_steps(read_page(site.folder / "index.html"))
+        *_, copies, nexus = read_steps(read_tree(site.folder / "index.html"))
         assert copies[1] == copied | {"held back since the build": 0}
         assert nexus[1]["published since"] == published
         assert nexus[1]["not published yet"] == 35 - published
@@ -105,7 +105,7 @@ def test_a_first_build_is_not_said_to_have_changed_nothing(sample_site):
     for change in ("", "update import_summary set value = 62 where metric = 'rows_of_last_build'"):
         site = sample_site(change=change)
         write_start(site)
-        said.append(text(read_page(site.folder / "index.html")))
+        said.append(text(read_tree(site.folder / "index.html")))
     assert "This is the first build of this data folder that passed" in said[0]
     assert "Nothing has changed." in said[1]
 
@@ -113,7 +113,7 @@ def test_a_first_build_is_not_said_to_have_changed_nothing(sample_site):
 def test_every_chart_counts_every_image_once_and_has_its_numbers_as_a_table(sample_site):
     site = sample_site(change="update int_image_candidates set type_text = 'type ' || recid")
     write_start(site)
-    page = read_page(site.folder / "index.html")
+    page = read_tree(site.folder / "index.html")
     [images] = site.rows("select count(*) as count from memory.shown_image where outcome <> 'skipped'")
     [batches] = site.rows("select count(distinct batch_id) as count from memory.shown_image where outcome <> 'skipped'")
     for name, counted, bars in (
@@ -132,7 +132,7 @@ def test_every_chart_counts_every_image_once_and_has_its_numbers_as_a_table(samp
 def test_a_hostile_category_is_only_text_in_chart_and_page(sample_site):
     site = sample_site(change=f"update int_image_candidates set type_text = '{HOSTILE.replace(chr(39), chr(39) * 2)}'")
     write_start(site)
-    page = read_page(site.folder / "index.html")
+    page = read_tree(site.folder / "index.html")
     assert page.find(".//script") is None
     cell = text(page.find(".//table[@id='categories']/tbody/tr/th"))
     assert cell.startswith("<script>alert(1)</script>& =cmd|")
@@ -167,6 +167,6 @@ def test_an_import_without_images_has_no_charts(sample_site):
         """
     )
     write_start(site)
-    page = read_page(site.folder / "index.html")
+    page = read_tree(site.folder / "index.html")
     assert page.find(".//img") is None
     assert "No row was skipped." in text(page)

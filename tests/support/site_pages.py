@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "wbr"}
 
@@ -71,3 +72,29 @@ def read_page(path: Path) -> Element:
 def read_pages(folder: Path) -> dict[str, Element]:
     """All pages of a site, by their names below its folder."""
     return {str(path.relative_to(folder)): read_page(path) for path in sorted(folder.rglob("*.html"))}
+
+
+def read_tree(path: Path) -> ElementTree.Element:
+    """One page as a tree for paths such as `.//table/tbody/tr`: its outermost element."""
+    (outermost,) = read_page(path).all("html")
+    builder = ElementTree.TreeBuilder()
+    build(outermost, builder)
+    return builder.close()
+
+
+def build(element: Element, builder: ElementTree.TreeBuilder) -> None:
+    """Add an element, with everything in it, to a tree that is being built."""
+    builder.start(element.tag, {name: value or "" for name, value in element.attributes.items()})
+    for child in element.children:
+        build(child, builder) if isinstance(child, Element) else builder.data(child)
+    builder.end(element.tag)
+
+
+def text(element: ElementTree.Element) -> str:
+    """What an element of a tree says, with single blanks."""
+    return " ".join("".join(element.itertext()).split())
+
+
+def number(element: ElementTree.Element) -> int:
+    """The number that is all that an element of a tree says."""
+    return int(text(element).replace(",", ""))
