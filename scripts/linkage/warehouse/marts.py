@@ -146,11 +146,11 @@ def check_header(path: Path) -> None:
             header = file.read(MAGIC.stop)
     except FileNotFoundError:
         raise UnusableInput(
-            f"the warehouse {path} is missing: run `dbt build`, or name another with --warehouse"
+            f"the warehouse {path} is missing: run `dbt build`, or name another in LINKAGE_WAREHOUSE"
         ) from None
     except OSError as error:
         raise UnusableInput(
-            f"the warehouse {path} cannot be opened ({error.strerror}): name the file with --warehouse"
+            f"the warehouse {path} cannot be opened ({error.strerror}): name the file in LINKAGE_WAREHOUSE"
         ) from None
     if header[MAGIC] != b"DUCK":
         raise UnusableInput(
