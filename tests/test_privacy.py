@@ -3,12 +3,14 @@
 See docs/specification.md, Privacy.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
 
 import duckdb
 import pytest
 
+import build_review_site
 import convert_fm_tab_to_csv
 import export_nexus_records
 import publish_to_nexus
@@ -194,6 +196,11 @@ def test_a_whole_run_prints_and_leaves_nothing_of_a_patients_name_notes_or_free_
     if site == "plan":  # a build takes long, and knows nothing of the site
         run.build()
         assert "Inserted 0 image batches and 0 images" in run.publish()
+        pages = run.folder / "review"
+        run.script(build_review_site.main, "--no-pictures", "-o", pages)
+        assert len(holders(pages, [TYPE])) > 5  # the category, which pages show
+        assert holders(pages, set(MARKS) - {TYPE}) == set()
+        shutil.rmtree(pages)
     relink_by_hand(run, site)
     with (run.data / "filemaker_images_metadata.csv").open("a") as seed:
         seed.write(f"30,{FILE_NAME},{EXPORT_NOTE}\n")
