@@ -18,6 +18,8 @@ from linkage.review.site import Site
 from linkage.warehouse.marts import open_warehouse
 from tests.support.projects import NO_UNIT_TESTS, InProcess, Project
 
+EXPORTED = datetime(2026, 1, 1, tzinfo=UTC).timestamp()  # when the sample came from Nexus
+
 
 @pytest.fixture(scope="session")
 def built_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -48,6 +50,7 @@ def sample_site(built_sample: Path, tmp_path: Path) -> Iterator[Callable[..., Si
             shutil.copytree(SAMPLE_FOLDER, data, ignore=shutil.ignore_patterns("expected"))
             for name, text in (files or {}).items():
                 (data / name).write_text(text, encoding="utf-8") if text is not None else (data / name).unlink()
+            os.utime(data / "nexus_images.csv", (EXPORTED, EXPORTED))
             warehouse_file = place / "warehouse.duckdb"
             shutil.copyfile(built_sample, warehouse_file)
             if change:

@@ -26,11 +26,12 @@ def document(project: Project) -> subprocess.CompletedProcess:
 def test_the_page_shows_tables_with_their_columns_and_no_records_and_asks_nothing_of_a_network(tmp_path: Path):
     make_missing_seeds(tmp_path / "data")
     project = Project(tmp_path / "data", tmp_path / "work")
+    warehouse = project.work / "warehouse.duckdb"
     ended = document(project)
     assert ended.returncode == 2
-    assert ended.stderr == f"error: the warehouse {tmp_path}/work/warehouse.duckdb is missing: run `dbt build`\n"
+    assert ended.stderr == f"error: the warehouse {warehouse} is missing: run `dbt build`\n"
 
-    with duckdb.connect(str(tmp_path / "work" / "warehouse.duckdb")) as connection:
+    with duckdb.connect(str(warehouse)) as connection:
         connection.execute(f"create table skipped_images as select '{MARK}' as id_contact, '{MARK}' as type")
     ended = document(project)
     page = tmp_path / "work" / "target" / "static_index.html"

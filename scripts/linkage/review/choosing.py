@@ -28,7 +28,7 @@ def find_pictures(
 
     Raises UnusableInput if the store cannot be read, or if the dump has no picture of the patient.
     """
-    chosen: set[Source] = set()
+    chosen: set[Source] | None = None  # all
     if patient or sample:
         rows = list(select(warehouse, CHOSEN, {"patient": (patient or "").strip().lower()}))
         if patient and not any(row["is_of_patient"] for row in rows):
@@ -36,15 +36,14 @@ def find_pictures(
         chosen = {source_of(row) for row in rows}
     else:
         [counted] = select(warehouse, f"select count(*) as count from ({WANTED})")
-        if counted["count"] <= MOST_PICTURES:
-            chosen = {source_of(row) for row in select(warehouse, WANTED)}
-        else:
+        if counted["count"] > MOST_PICTURES:
+            chosen = set()
             print(
                 f"{counted['count']:,} pictures are too many to read all: --sample N or --patient ID reads some",
                 file=sys.stderr,
             )
     wanted = (source_of(row) for row in select(warehouse, WANTED))
-    made = make_thumbnails(wanted, cache, folder, read=chosen.__contains__)
+    made = make_thumbnails(wanted, cache, folder, read=lambda source: chosen is None or source in chosen)
     return {(source.bucket, source.key): shown(result) for source, result in made.items()}
 
 

@@ -100,9 +100,11 @@ select
     result.destination_etag,
     case
         when outcomes.outcome = 'already_linked' then 'in Nexus'
-        when outcomes.outcome = 'linked' and published.id is not null then 'since the export'
+        when outcomes.outcome = 'linked' and published.is_after_export then 'since the export'
     end as published,
-    substr(published.published_at, 1, 10) as published_on,
+    case
+        when outcomes.outcome <> 'linked' or published.is_after_export then substr(published.published_at, 1, 10)
+    end as published_on,
     case when copy = 'verified' then outcomes.destination_bucket else outcomes.source_bucket end as picture_bucket,
     case when copy = 'verified' then outcomes.destination_key else outcomes.source_key end as picture_key,
     case when copy = 'verified' then result.destination_etag else outcomes.source_etag end as picture_etag,
@@ -139,9 +141,13 @@ select
 from memory.shown_object
 where shown_object.outcome = 'unmatched'
 """
+# A linked image that was published before the export is not in Nexus any more: that run was taken back.
 PUBLISHED = """
 create table memory.published as
-select id, max(published_at) as published_at
+select
+    id,
+    max(published_at) as published_at,
+    coalesce(epoch(max(try_cast(published_at as timestamptz))) > $exported, false) as is_after_export,
 from memory.publish_results
 where kind = 'image' and action = 'inserted'
 group by id
@@ -163,7 +169,8 @@ def prepare(
     columns = list(SEED_COLUMNS["copy_results"])
     load(warehouse, folder / "copy_results.csv", "memory.copy_results", columns)
     load(warehouse, folder / "publish_results.csv", "memory.publish_results", ["published_at", "kind", "id", "action"])
-    warehouse.execute(PUBLISHED)
+    images = folder / "nexus_images.csv"
+    warehouse.execute(PUBLISHED, {"exported": images.stat().st_mtime if images.exists() else 0})
     parameters = {"destination_bucket": settings["destination_bucket"] or None, "sample": sample or 0}
     create = TABLES.format(newest=macro_sql("newest_copy_results", "memory.copy_results"))
     for statement in duckdb.extract_statements(create):
