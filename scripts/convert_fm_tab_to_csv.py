@@ -12,13 +12,19 @@ from pathlib import Path
 import pandas as pd
 
 from linkage.errors import UnusableInput
-from linkage.filemaker.columns import EXPORT_COLUMNS, SEED, Columns, export_columns, parse_columns
-from linkage.filemaker.date_order import configured_date_order, date_order_evidence
-from linkage.filemaker.judgement import column_doubts, judge_columns
-from linkage.filemaker.layout import find_layout
-from linkage.filemaker.reading import read_text
-from linkage.filemaker.records import as_frame, read_records
-from linkage.filemaker.report import describe_columns, describe_dates, describe_empty, describe_fill, describe_layout
+from linkage.filemaker.export.columns import EXPORT_COLUMNS, SEED, Columns, export_columns, parse_columns
+from linkage.filemaker.export.date_order import configured_date_order, date_order_evidence
+from linkage.filemaker.export.judgement import column_doubts, judge_columns
+from linkage.filemaker.export.layout import find_layout
+from linkage.filemaker.export.reading import read_text
+from linkage.filemaker.export.records import as_frame, read_records
+from linkage.filemaker.export.report import (
+    describe_columns,
+    describe_dates,
+    describe_empty,
+    describe_fill,
+    describe_layout,
+)
 from linkage.files import csv_line, csv_lines, write_atomically
 from linkage.paths import data_folder, place
 from linkage.seeds import seed_path

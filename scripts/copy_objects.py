@@ -20,12 +20,13 @@ from linkage.copying.report import (
     report_json,
     report_run,
 )
-from linkage.copying.results import ResultsFile, open_results, read_results
+from linkage.copying.results import COPY_RESULTS
 from linkage.copying.resume import make_plan, planned_rows, take_held, take_results
 from linkage.copying.rules import Store
 from linkage.copying.run import LOOKING, run_rows
 from linkage.copying.tables import Tables, private_tables
 from linkage.held import read_held_images
+from linkage.ledger import LedgerFile, open_ledger, read_ledger
 from linkage.paths import data_folder, manifest_path
 from linkage.progress import progress
 from linkage.s3.answers import Send
@@ -61,7 +62,10 @@ def copy(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     endpoints, canaries = find_endpoints(find_buckets(tables)), canary_keys(tables)
     path = results_path(options)
     client, retrying = single_try_client(options.workers + LOOKING), retrying_client()
-    with open_results(path) as results, open_engine(options.engine, client, endpoints, options.workers) as send:
+    with (
+        open_ledger(path, COPY_RESULTS) as results,
+        open_engine(options.engine, client, endpoints, options.workers) as send,
+    ):
         take_results(tables, results.read())
         take_held(tables, read_held_images())
         plan = make_plan(tables, retrying, partial(place_canaries, retrying, tables, canaries), rows)
@@ -75,7 +79,7 @@ def preview(options: argparse.Namespace, tables: Tables, rows: int) -> int:
     """Report what `copy` would do now, and write nothing."""
     find_endpoints(find_buckets(tables))
     retrying = retrying_client()
-    take_results(tables, read_results(options.read_results))
+    take_results(tables, read_ledger(options.read_results, COPY_RESULTS))
     take_held(tables, read_held_images())
     plan = make_plan(tables, retrying, partial(etags_tell, retrying, canary_keys(tables)), rows)
     store = Store(single_try_client(LOOKING), plan.etags_tell)
@@ -101,7 +105,7 @@ def carry_out(
     store: Store,
     *,
     send: Send | None = None,
-    results: ResultsFile | None = None,
+    results: LedgerFile | None = None,
     believe_listings: bool = True,
 ) -> int:
     """Carry out the plan for the first `rows` rows, report the outcomes, and return the exit code."""

@@ -1,7 +1,9 @@
 """How a step begins, with its environment, and how it ends: a person reads one sentence and no trace."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,26 @@ def run_script(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         discard(sys.stdout)
         sys.exit(CLOSED)
+
+
+@contextmanager
+def stopping(*signals: signal.Signals) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C, or other signal named, sets, in place of an exception in the middle of something.
+
+    The second Ctrl-C raises KeyboardInterrupt, wherever the main thread is.
+    """
+    stop = threading.Event()
+
+    def handle(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, *signals)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -23,13 +23,13 @@ import duckdb
 import pytest
 
 from copy_objects import main
-from linkage import paths
+from linkage import ledger, paths
 from linkage import progress as progress_module
-from linkage.copying import report, tables
-from linkage.copying import results as results_module
-from linkage.copying.results import COLUMNS, HEADER, Result, open_results, read_results
+from linkage.copying import tables
+from linkage.copying.results import COLUMNS, COPY_RESULTS, HEADER, Result
 from linkage.errors import UnusableInput
 from linkage.files import csv_lines
+from linkage.ledger import open_ledger, read_ledger
 from linkage.progress import progress
 from linkage.seeds import load_seed, make_missing_seeds
 from tests.support.copying import (
@@ -61,7 +61,7 @@ def lines_of(*results: Result) -> bytes:
 
 def read_again(path: Path) -> bytes:
     """What the next run reads, having set aside what is torn."""
-    with open_results(path) as file:
+    with open_ledger(path, COPY_RESULTS) as file:
         return b"".join(file.read())
 
 
@@ -90,7 +90,7 @@ def test_a_run_holds_its_results_until_it_ends_and_a_dead_one_does_not(s3, tmp_p
         )
         while not (file.exists() and file.stat().st_size > len(HEADER)):
             time.sleep(0.01)
-        with pytest.raises(UnusableInput, match="another run is writing"), open_results(file):
+        with pytest.raises(UnusableInput, match="another run is writing"), open_ledger(file, COPY_RESULTS):
             pass
         process.kill()
         process.wait()
@@ -158,7 +158,7 @@ def test_reading_alone_leaves_a_torn_line_where_it_is(tmp_path):
     file = tmp_path / "results.csv"
     content = HEADER + lines_of(result(1)) + b"torn"
     file.write_bytes(content)
-    assert b"".join(read_results(file)) == lines_of(result(1))
+    assert b"".join(read_ledger(file, COPY_RESULTS)) == lines_of(result(1))
     assert file.read_bytes() == content
     assert list(tmp_path.iterdir()) == [file]
 
@@ -268,7 +268,7 @@ def test_what_is_appended_while_the_results_are_read_is_not_part_of_them(tmp_pat
     file = tmp_path / "results.csv"
     line = lines_of(result(2))
     file.write_bytes(HEADER + lines_of(result(1)) + line[:50])
-    records = read_results(file)
+    records = read_ledger(file, COPY_RESULTS)
     assert next(records) == lines_of(result(1))
     with file.open("ab") as run:
         fcntl.flock(run, fcntl.LOCK_EX)
@@ -281,7 +281,7 @@ def test_what_is_appended_while_the_results_are_read_is_not_part_of_them(tmp_pat
 def test_reading_alone_says_that_a_torn_line_is_left_out(tmp_path, capsys):
     file = tmp_path / "results.csv"
     file.write_bytes(HEADER + lines_of(result(1)) + b"torn")
-    assert b"".join(read_results(file)) == lines_of(result(1))
+    assert b"".join(read_ledger(file, COPY_RESULTS)) == lines_of(result(1))
     said = capsys.readouterr().err
     assert said == f"{file}: the last line is cut off and is left out; the next copy run sets it aside\n"
 
@@ -309,8 +309,8 @@ def test_a_run_whose_clock_is_behind_the_last_line_writes_the_last_lines_time(s3
 
 
 def test_a_clock_that_is_set_back_during_a_run_does_not_take_the_file_back(s3, tmp_path, run_here, monkeypatch):
-    clock = iter([f"2026-01-02T03:04:0{second}.000000Z" for second in (5, 5, 7, 1, 2, 8)])
-    monkeypatch.setattr(report, "utc_now", lambda: next(clock))
+    clock = iter([f"2026-01-02T03:04:0{second}.000000Z" for second in (5, 7, 1, 2, 8)])
+    monkeypatch.setattr(ledger, "utc_now", lambda: next(clock))
     run_here(main, write_manifest(tmp_path, pictures(s3, 5)), environment=s3.environment)
     assert [time[17:19] for time in times(s3)] == ["05", "07", "07", "07", "08"]
 
@@ -331,7 +331,7 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_lines(s3, tmp_path, run_here
         return write(descriptor, content[:room])
 
     with monkeypatch.context() as full_disk:
-        full_disk.setattr(results_module.os, "write", write_while_there_is_room)
+        full_disk.setattr(ledger.os, "write", write_while_there_is_room)
         run = run_here(main, manifest, "--results", file, "--workers=4", environment=s3.environment)
     assert_refused(run, saying=f"cannot write to the results file {file}: No space left on device")
     recorded = results(s3, file)
@@ -377,7 +377,7 @@ def test_outcomes_that_are_not_on_disk_are_neither_counted_nor_logged(s3, tmp_pa
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(results_module.os, "fsync", fail)
+    monkeypatch.setattr(ledger.os, "fsync", fail)
     manifest = write_manifest(tmp_path, pictures(s3, 3))
     run = run_here(main, manifest, "--results", file, "--log-format=json", environment=s3.environment)
     assert_refused(run, saying="Input/output error")

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import linkage.settings
-from linkage.filemaker import date_order
-from linkage.filemaker.encodings import NAMES, find_encoding
+from linkage.filemaker.export import date_order
+from linkage.filemaker.export.encodings import NAMES, find_encoding
 from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
 from linkage.seeds import SEED_COLUMNS
 from tests.support.exports import COLUMNS, FORMS, GOOD_ROW, SEED, UUID, as_seed, read_seed, tab, written

@@ -9,7 +9,13 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from linkage.filemaker.date_order import ORDERS, contradicts, date_order_evidence, supported_order, undecided_orders
+from linkage.filemaker.export.date_order import (
+    ORDERS,
+    contradicts,
+    date_order_evidence,
+    supported_order,
+    undecided_orders,
+)
 
 TODAY = date(2025, 6, 1)
 

@@ -17,7 +17,8 @@ from unittest.mock import patch
 import copy_objects
 from linkage.copying import rules
 from linkage.copying import run as copy_run
-from linkage.copying.results import HEADER, ResultsFile
+from linkage.copying.results import HEADER
+from linkage.ledger import LedgerFile
 from linkage.s3.answers import Answer
 from linkage.s3.clients import s3_client
 from linkage.s3.engines import open_engine
@@ -131,18 +132,18 @@ def move() -> None:
 
 def forget() -> None:
     """Starts a new results file in each run."""
-    read = ResultsFile.read
+    read = LedgerFile.read
 
-    def read_nothing(results: ResultsFile) -> Iterator[Any]:
+    def read_nothing(results: LedgerFile) -> Iterator[Any]:
         os.ftruncate(results.descriptor, min(len(HEADER), os.fstat(results.descriptor).st_size))
         return read(results)
 
-    ResultsFile.read = read_nothing
+    LedgerFile.read = read_nothing
 
 
 def omit() -> None:
     """Records nothing."""
-    ResultsFile.append = lambda *_: None
+    LedgerFile.append = lambda *_: None
 
 
 def give_up() -> None:

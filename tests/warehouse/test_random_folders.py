@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from linkage.filemaker.date_order import contradicts, date_order_evidence, undecided_orders
+from linkage.filemaker.export.date_order import contradicts, date_order_evidence, undecided_orders
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
 from linkage.texts import WHITE_SPACE
 from tests.support.oracle import JUDGES, ORDERED_MARTS, expected_refusals, read_seed

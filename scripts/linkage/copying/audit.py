@@ -7,11 +7,12 @@ from typing import NamedTuple
 from linkage.copying.canary import canary_keys, etags_tell
 from linkage.copying.manifest import count_rows, find_buckets
 from linkage.copying.report import Recorder, Tally
-from linkage.copying.results import read_results
+from linkage.copying.results import COPY_RESULTS
 from linkage.copying.resume import make_plan, planned_rows, take_results
 from linkage.copying.rules import SIZE_DIFFERS, TOO_LARGE, Outcome, Store
 from linkage.copying.run import run_rows
 from linkage.copying.tables import Tables, private_tables
+from linkage.ledger import read_ledger
 from linkage.progress import progress
 from linkage.s3.clients import retrying_client, single_try_client
 from linkage.s3.endpoints import find_endpoints
@@ -30,14 +31,14 @@ class Audit(NamedTuple):
 
 def audit_manifest(tables: Tables, results: Path, *, workers: int, log: bool) -> Audit:
     """Compare every row of the manifest with the store."""
-    take_results(tables, read_results(results))
+    take_results(tables, read_ledger(results, COPY_RESULTS))
     return audit(tables, workers=workers, log=log)
 
 
 def audit_results(results: Path, *, workers: int, log: bool) -> Audit:
     """Compare with the store every destination whose newest line in the results says that it is verified."""
     with private_tables() as tables:
-        take_results(tables, read_results(results))
+        take_results(tables, read_ledger(results, COPY_RESULTS))
         tables.run("""
             create table manifest as
             select

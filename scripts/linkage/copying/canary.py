@@ -13,11 +13,12 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from linkage.copying.manifest import ManifestRow
-from linkage.copying.rules import copy_parameters, etag, head, is_transient, status
+from linkage.copying.rules import copy_parameters, is_transient
 from linkage.copying.tables import Tables
 from linkage.errors import UnusableInput
 from linkage.s3.answers import Answer, Parameters, Send
 from linkage.s3.errors import about_the_caller, s3_errors
+from linkage.s3.objects import etag, head, status
 
 CANARY = b"image-linkage tries on this object, before it copies, that nothing is ever overwritten. Leave it here.\n"
 CANARY_NAME = "image-linkage-canary"

@@ -8,13 +8,13 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from linkage.copying.manifest import ManifestRow
-from linkage.copying.results import Result, ResultsFile
+from linkage.copying.results import Result
 from linkage.copying.rules import DONE, Outcome
 from linkage.errors import UnusableInput
+from linkage.ledger import LedgerClock, LedgerFile, utc_now
 from linkage.progress import Advance
 from linkage.steps import perhaps_unread
 
@@ -69,7 +69,7 @@ class Recorder:
 
     def __init__(
         self,
-        results: ResultsFile | None,
+        results: LedgerFile | None,
         advance: Advance,
         *,
         log: bool = False,
@@ -80,8 +80,7 @@ class Recorder:
         self.results, self.advance, self.log, self.translate = results, advance, log, translate
         self.run_id = str(uuid.uuid4())
         self.began_at, self.began = utc_now(), time.monotonic()
-        self.recorded_at = results.last_time if results else ""
-        self.latest = as_written(self.recorded_at)
+        self.clock = LedgerClock(results.last_time if results else "")
         self.tally = Tally(done)
         self.batch: list[Result] = []
         self.flushed = time.monotonic()
@@ -89,13 +88,10 @@ class Recorder:
     def record(self, row: ManifestRow, outcome: Outcome, attempts: int) -> None:
         """Take the outcome of one row, decided after this many attempts (0: known without a request)."""
         name, destination_etag, error = self.translate(outcome)
-        now = utc_now()
-        if now > self.latest:  # times in the file never go back
-            self.latest = self.recorded_at = now
         image_id, source_bucket, source_key, source_etag, size, destination_bucket, destination_key = row
         self.batch.append(
             Result(
-                self.run_id, self.recorded_at, image_id, source_bucket, source_key, source_etag, destination_bucket,
+                self.run_id, self.clock.now(), image_id, source_bucket, source_key, source_etag, destination_bucket,
                 destination_key, destination_etag, size, name, attempts, error,
             )
         )  # fmt: skip
@@ -120,21 +116,6 @@ class Recorder:
         with perhaps_unread(sys.stderr):
             self.advance(len(batch))
         self.flushed = time.monotonic()
-
-
-def utc_now() -> str:
-    """This machine's time as the results file has it, so that texts compare like times."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def as_written(text: str) -> str:
-    """Another program's way to write a time as `utc_now` writes it; empty if it is not a time."""
-    try:
-        time = datetime.fromisoformat(text)
-        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return ""
-    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def logged(result: Result) -> dict[str, object]:

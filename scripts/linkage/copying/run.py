@@ -3,12 +3,11 @@
 import gc
 import heapq
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -33,6 +32,7 @@ from linkage.copying.rules import (
 )
 from linkage.s3.answers import Answer, Send, ask
 from linkage.s3.errors import about_the_caller, fault_of_caller
+from linkage.steps import stopping
 
 PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30)  # seconds before each retry: two minutes in all
 OPEN_ROWS = 4  # rows begun and undecided, for each request that may be in flight: an outage affects no more
@@ -104,7 +104,7 @@ def run_rows(
     thresholds = gc.get_threshold()
     gc.set_threshold(GARBAGE)
     try:
-        with ctrl_c() as stop:
+        with stopping() as stop:
             run = CopyRun(send, store, workers, recorder.record, stop)
             run.finish(tasks(rows, run.record, stop, send, believe_listings), recorder.flush_in_time)
             recorder.flush()
@@ -133,22 +133,6 @@ def tasks(
             record(row, Outcome("copied"), 0)
         else:
             yield Task(row, COPY if to_copy and send else LOOK)
-
-
-@contextmanager
-def ctrl_c() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, instead of raising an exception in the middle of something."""
-    stop = threading.Event()
-
-    def handle(*_: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class CopyRun:

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Sequence
 
-from linkage.filemaker.columns import DROPPED, Columns
-from linkage.filemaker.values import Judgement, is_date, is_record_number, judge
+from linkage.filemaker.export.columns import DROPPED, Columns
+from linkage.filemaker.export.values import Judgement, is_date, is_record_number, judge
 from linkage.texts import is_uuid
 
 # For each column: what at least half of its filled values are, the least share of them that differ from

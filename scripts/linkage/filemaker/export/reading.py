@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from linkage.errors import UnusableInput
-from linkage.filemaker.columns import Columns
-from linkage.filemaker.encodings import find_encoding
-from linkage.filemaker.formats import other_format
-from linkage.filemaker.layout import record_at
+from linkage.filemaker.export.columns import Columns
+from linkage.filemaker.export.encodings import find_encoding
+from linkage.filemaker.export.formats import other_format
+from linkage.filemaker.export.layout import record_at
 
 
 def read_text(export: Path, chosen: str | None, columns: Columns | None) -> tuple[str, str]:

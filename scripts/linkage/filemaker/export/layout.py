@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from linkage.filemaker.columns import EXPORT_COLUMNS, Columns, seed_name
+from linkage.filemaker.export.columns import EXPORT_COLUMNS, Columns, seed_name
 
 SEPARATORS = {"\r\n": "CRLF", "\r": "CR", "\n": "LF"}
 # Each separator where it is not part of another one.

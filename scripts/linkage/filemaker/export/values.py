@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from linkage.filemaker.date_order import ORDERS, date_ordinal
+from linkage.filemaker.export.date_order import ORDERS, date_ordinal
 from linkage.texts import WHITE_SPACE, recid_number
 
 

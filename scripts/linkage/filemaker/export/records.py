@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from linkage.errors import UnusableInput
-from linkage.filemaker.column_order import describe_order, fitting_order
-from linkage.filemaker.columns import DROPPED, SEED, Columns
-from linkage.filemaker.layout import Layout, record_name
+from linkage.filemaker.export.column_order import describe_order, fitting_order
+from linkage.filemaker.export.columns import DROPPED, SEED, Columns
+from linkage.filemaker.export.layout import Layout, record_name
 from linkage.seeds import SEED_COLUMNS
 
 # FileMaker's characters for a return inside a field and before the next repetition of one.

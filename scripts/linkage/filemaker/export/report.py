@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from linkage.filemaker.columns import Columns, printable
-from linkage.filemaker.date_order import ORDERS, supported_order, undecided_orders
-from linkage.filemaker.judgement import describe_judgement
-from linkage.filemaker.layout import SEPARATORS, Layout
-from linkage.filemaker.values import Judgement
+from linkage.filemaker.export.columns import Columns, printable
+from linkage.filemaker.export.date_order import ORDERS, supported_order, undecided_orders
+from linkage.filemaker.export.judgement import describe_judgement
+from linkage.filemaker.export.layout import SEPARATORS, Layout
+from linkage.filemaker.export.values import Judgement
 from linkage.texts import WHITE_SPACE
 
 # What a column without values switches off.

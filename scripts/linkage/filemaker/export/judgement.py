@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from linkage.errors import UnusableInput
-from linkage.filemaker.column_order import describe_order, fitting_order
-from linkage.filemaker.columns import Columns
-from linkage.filemaker.date_order import ORDERS, date_ordinal
-from linkage.filemaker.values import Judgement, is_date, is_record_number, judge
+from linkage.filemaker.export.column_order import describe_order, fitting_order
+from linkage.filemaker.export.columns import Columns
+from linkage.filemaker.export.date_order import ORDERS, date_ordinal
+from linkage.filemaker.export.values import Judgement, is_date, is_record_number, judge
 from linkage.texts import WHITE_SPACE, is_uuid, shape
 
 READS: dict[str, tuple[str, Callable[[str], bool]]] = {
