@@ -18,7 +18,7 @@ from linkage.review.sample import write_sample
 from linkage.review.site import Pictures, Site
 from linkage.review.start import write_start
 from linkage.settings import project_version
-from linkage.steps import run_script
+from linkage.steps import positive, run_script
 from linkage.warehouse.marts import open_warehouse
 
 
@@ -69,14 +69,6 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--no-pictures", action="store_true", help="read no pictures")
     return parser.parse_args()
-
-
-def positive(text: str) -> int:
-    """A number from 1 on; argparse reports any other text."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def check_data_folder(data: Path, settings: dict[str, str]) -> None:

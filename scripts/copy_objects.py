@@ -34,7 +34,7 @@ from linkage.s3.clients import retrying_client, single_try_client
 from linkage.s3.endpoints import find_endpoints
 from linkage.s3.engines import open_engine
 from linkage.seeds import seed_path
-from linkage.steps import run_script
+from linkage.steps import positive, run_script
 
 WORKERS = {"crt": 512, "boto3": 32}
 
@@ -178,13 +178,6 @@ def parse_arguments() -> argparse.Namespace:
     if options.verify and options.limit:
         parser.error("--verify checks all rows; omit --limit")
     return options
-
-
-def positive(text: str) -> int:
-    """Parse a whole number above 0; raises argparse's own error for anything else."""
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":

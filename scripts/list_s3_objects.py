@@ -12,6 +12,7 @@ from linkage.progress import progress
 from linkage.s3.clients import s3_client
 from linkage.s3.errors import s3_errors
 from linkage.s3.listing import ListedObject, list_objects
+from linkage.s3.urls import parse_url
 from linkage.seeds import SEED_COLUMNS, seed_path
 from linkage.steps import run_script
 
@@ -47,19 +48,6 @@ def main() -> None:
             size += sum(found.size for found in page)
             advance(len(page))
     print(f"{count:,} objects, {size:,} bytes -> {out}")
-
-
-def parse_url(url: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://BUCKET/PREFIX`; the prefix is taken literally, and may be empty."""
-    if not url:
-        raise UnusableInput("name the dump, as an argument or in the environment variable DUMP: s3://BUCKET/PREFIX")
-    scheme, _, rest = url.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    if scheme != "s3" or not bucket:
-        raise UnusableInput(
-            "the first argument, or DUMP, must be s3://BUCKET/PREFIX, such as s3://my-bucket/filemaker-import/"
-        )
-    return bucket, prefix
 
 
 def list_pages(bucket: str, prefix: str) -> Iterator[list[ListedObject]]:

@@ -44,10 +44,13 @@ def seed_path(seed: str, chosen: Path | None = None) -> Path:
     Raises UnusableInput for a file in the sample, which no script writes to,
     and for a folder that cannot be made.
     """
-    if chosen is not None:
-        return outside_sample(chosen)
+    return data_file(f"{seed}.csv") if chosen is None else outside_sample(chosen)
+
+
+def data_file(name: str) -> Path:
+    """The file of this name in the data folder, which is made as `seed_path` makes it, and with the same errors."""
     folder = data_folder()
-    path = outside_sample(folder / f"{seed}.csv")
+    path = outside_sample(folder / name)
     make_missing_seeds(folder)
     if not os.environ.get("LINKAGE_DATA"):
         print("To make dbt read this folder:  export LINKAGE_DATA=data")

@@ -1,5 +1,6 @@
 """How a step begins, with its environment, and how it ends: a person reads one sentence and no trace."""
 
+import argparse
 import os
 import signal
 import sys
@@ -75,6 +76,13 @@ def perhaps_unread(stream: TextIO) -> Iterator[None]:
 def discard(stream: TextIO) -> None:
     """Send to nowhere what is left of a stream, which Python writes, and would complain about, when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def positive(text: str) -> int:
+    """Parse a whole number above 0; raises argparse's own error for anything else."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
 
 
 def read_environment() -> None:
