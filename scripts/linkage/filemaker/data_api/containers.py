@@ -110,7 +110,9 @@ def open_container(session: Session, value: str) -> requests.Response:
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if answer.status_code != requests.codes.ok or kind in ("text/html", "application/json"):
             answer.close()
-            raise NotNow(f"HTTP{answer.status_code}" + ("" if answer.status_code != requests.codes.ok else "NotAFile"))
+            if answer.status_code == requests.codes.ok:
+                raise NotNow("NotAFile")
+            raise NotNow(f"HTTP{answer.status_code}", by_server=answer.status_code != requests.codes.not_found)
         return answer
     raise NotNow("TooManyRedirects")
 

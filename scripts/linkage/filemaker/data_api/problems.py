@@ -15,7 +15,7 @@ INVALID_TOKEN, DATA_LIMIT, TOO_MANY_SESSIONS = "952", "953", "956"
 # While a server restarts, or has too much to do.
 BUSY = ("802", DATA_LIMIT, TOO_MANY_SESSIONS)
 WRONG_ACCOUNT = ("212", "213")
-NO_PRIVILEGE = ("9", "18", "200", "201", "202", "203", "958", "959")
+NO_PRIVILEGE = ("9", "18", "201", "203", "958", "959")  # 200 and 202 may be about one record
 
 SENTENCES = {
     "802": "FileMaker Server cannot open the database; check FILEMAKER_DATABASE, and that the database is open there",

@@ -1,5 +1,6 @@
 """The records of a layout: its fields, one record, all records, and setting a field."""
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ PAGE = 100  # records of one call
 PAUSES = (1, 4, 15, 40, 60)  # seconds before a call is repeated without which a run cannot go on
 NO_RECORDS = (NONE_FOUND, MISSING_RECORD)
 OF_ALL = (MISSING_FIELD, MISSING_LAYOUT, *NO_PRIVILEGE)
+REPETITION = re.compile(r"(.+)\([0-9]+\)")
 
 
 class Record(NamedTuple):
@@ -91,7 +93,7 @@ def read_pages(session: Session, layout: str) -> Iterator[list[Record]]:
         if code != OK:
             raise fault_of_all(code)
         page = [as_record(found) for found in response.get("data", [])]
-        total = int(response.get("dataInfo", {}).get("foundCount", -1))
+        total = count_of(response)
         if (count not in (-1, total)) or (last and (not page or page[0].record_id != last)):
             raise Shifted
         count = total
@@ -104,13 +106,27 @@ def read_pages(session: Session, layout: str) -> Iterator[list[Record]]:
         last = page[-1].record_id
 
 
-def set_field(session: Session, layout: str, record: Record, field: str, value: str) -> str:
-    """Set one field of a record unless the record has changed since it was read, and return FileMaker's code."""
+def set_field(session: Session, layout: str, record: Record, field: str, value: str) -> None:
+    """Set one field of a record. Raises NotNow if it is in use or has changed since it was read, or as `check` does."""
     edit = {"fieldData": {field: value}, "modId": record.mod_id}
     code, _ = session.call("PATCH", "layouts", layout, "records", record.record_id, json=edit)
-    if code in (IN_USE, CHANGED):
-        raise NotNow(f"FileMaker{code}", by_server=False)
-    return code
+    check(code)
+
+
+def count_of(response: dict[str, Any]) -> int:
+    """How many records the layout has; raises UnusableInput if that is not said, or if the account does not see all."""
+    try:
+        information = response["dataInfo"]
+        found, total = int(information["foundCount"]), int(information["totalRecordCount"])
+    except (LookupError, TypeError, ValueError):
+        raise UnusableInput(
+            "FileMaker Server does not say how many records the layout has; version 18 or newer is needed"
+        ) from None
+    if found != total:
+        raise UnusableInput(
+            f"the account sees {found:,} of {total:,} records; give its privilege set access to all of them"
+        )
+    return total
 
 
 def check(code: str) -> None:
@@ -140,11 +156,12 @@ def answered(session: Session, method: str, *parts: str, **request: Any) -> tupl
 def as_record(found: dict[str, Any]) -> Record:
     """A record of an answer. Repetitions of a field, `name(1)` and so on, are joined by line feeds, as in an export."""
     values: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
     for name, value in found["fieldData"].items():
-        plain, _, number = name.removesuffix(")").partition("(") if name.endswith(")") else (name, "", "")
         text = "" if value is None else str(value)
-        if number.isdecimal() and plain in values:
-            values[plain] += f"\n{text}" if text else ""
+        if repetition := REPETITION.fullmatch(name):
+            repeated.setdefault(repetition[1], []).append(text)
         else:
-            values[plain if number.isdecimal() else name] = text
+            values[name] = text
+    values.update({name: "\n".join(texts).rstrip("\n") for name, texts in repeated.items()})
     return Record(str(found["recordId"]), str(found["modId"]), values)

@@ -5,7 +5,7 @@ from tempfile import SpooledTemporaryFile
 from typing import NamedTuple
 
 from linkage.filemaker.data_api.containers import Picture, fetch, file_type
-from linkage.filemaker.data_api.problems import OK, NotNow, NotThisRecord
+from linkage.filemaker.data_api.problems import NotNow, NotThisRecord
 from linkage.filemaker.data_api.records import Record, read_record, set_field
 from linkage.filemaker.data_api.session import Session
 from linkage.filemaker.importing.dump import Dump
@@ -78,7 +78,7 @@ def upload(source: Source, task: Task, record: Record, container: str) -> Outcom
         picture: Picture = fetch(source.session, value, file)
         expected = source.layout.filemaker_md5(record, container)
         if expected and expected != picture.md5:
-            raise NotNow("MD5Differs")
+            raise NotNow("MD5Differs", by_server=False)
         outcome, key = source.dump.add(task.recid, picture, file_type(picture.head), file)
     if task.safe and task.safe.outcome == UPLOADED and outcome != CONFLICT:
         outcome = UPLOADED  # in an earlier attempt
@@ -92,9 +92,8 @@ def mark(source: Source, record: Record) -> bool:
         return True
     if not source.marks:
         return False
-    code = set_field(session, layout.name, record, layout.fields[MARK], value := layout.mark())
-    if code != OK:
-        raise NotThisRecord(f"FileMaker{code}")
+    value = layout.mark()
+    set_field(session, layout.name, record, layout.fields[MARK], value)
     if layout.value(read_record(session, layout.name, record.record_id), MARK) != value:
         raise NotThisRecord("MarkNotKept")
     return True

@@ -14,7 +14,7 @@ from linkage.filemaker.importing.record import Task, failed
 
 PAUSES = (0.25, 0.5, 1, 2, 4, 8, 15)  # seconds before a record is tried again; the last one is repeated
 MOST_ATTEMPTS, MOST_FAULTS = 8, 20  # that fail because of the record, or of the server
-FIRST_REST, LONG_REST, LONGEST_REST = 0.25, 2, 60  # seconds in which nothing is asked after the server has failed
+FIRST_REST, LONGEST_REST = 0.25, 60  # seconds in which nothing is asked after the server has failed
 PATIENCE = 30 * 60  # seconds without a success; then a run ends
 TICK = 0.2  # seconds
 GIVEN_UP = (
@@ -38,11 +38,6 @@ class Rest:
     def succeeded(self) -> None:
         """The server has answered as it should."""
         self.seconds, self.success = 0.0, time.monotonic()
-
-    @property
-    def is_long(self) -> bool:
-        """Whether the server fails for everybody, so that no record can be blamed."""
-        return self.seconds >= LONG_REST
 
     @property
     def is_over_patience(self) -> bool:
@@ -118,7 +113,7 @@ class ImportRun:
         """Try a record again after a pause, unless that has been done often enough."""
         if problem.by_server:
             self.rest.failed(began)
-            task.faults += not self.rest.is_long
+            task.faults += 1
             if self.rest.is_over_patience:
                 self.ended = self.ended or GIVEN_UP.format(PATIENCE // 60, problem)
         else:
