@@ -1,7 +1,6 @@
 """Import images from FileMaker's containers into the dump, s3://BUCKET/PREFIX, and mark each record that is safe."""
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ from linkage.ledger import open_ledger
 from linkage.progress import progress
 from linkage.s3.clients import retrying_client
 from linkage.s3.errors import s3_errors
-from linkage.s3.urls import parse_url
+from linkage.s3.urls import add_url, parse_url
 from linkage.seeds import data_file, seed_path
 from linkage.steps import positive, run_script, stopping
 
@@ -123,13 +122,7 @@ def write_to_mark(recids: list[int]) -> None:
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; argparse exits with code 2 if it cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "url",
-        metavar="s3://BUCKET/PREFIX",
-        nargs="?",
-        default=os.environ.get("DUMP", ""),
-        help="the dump; default: the environment variable DUMP",
-    )
+    add_url(parser, "the dump")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--probe", action="store_true", help="report what the layout and one record have, and write nothing"

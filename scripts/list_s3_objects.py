@@ -1,7 +1,6 @@
 """List the objects of the dump, s3://BUCKET/PREFIX, in the seed s3_inventory.csv."""
 
 import argparse
-import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -12,7 +11,7 @@ from linkage.progress import progress
 from linkage.s3.clients import s3_client
 from linkage.s3.errors import s3_errors
 from linkage.s3.listing import ListedObject, list_objects
-from linkage.s3.urls import parse_url
+from linkage.s3.urls import add_url, parse_url
 from linkage.seeds import SEED_COLUMNS, seed_path
 from linkage.steps import run_script
 
@@ -23,13 +22,7 @@ def main() -> None:
     Nothing is written if the listing ends early, has no object, or has one without ETag.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "url",
-        metavar="s3://BUCKET/PREFIX",
-        nargs="?",
-        default=os.environ.get("DUMP", ""),
-        help="every object whose key begins with PREFIX; default: the environment variable DUMP",
-    )
+    add_url(parser, "every object whose key begins with PREFIX")
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="default: s3_inventory.csv in the data folder")
     options = parser.parse_args()
 

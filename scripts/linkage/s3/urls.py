@@ -1,6 +1,20 @@
 """The address of the dump, as a person writes it."""
 
+import argparse
+import os
+
 from linkage.errors import UnusableInput
+
+
+def add_url(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the argument that names the dump; `what` is its help."""
+    parser.add_argument(
+        "url",
+        metavar="s3://BUCKET/PREFIX",
+        nargs="?",
+        default=os.environ.get("DUMP", ""),
+        help=f"{what}; default: the environment variable DUMP",
+    )
 
 
 def parse_url(url: str) -> tuple[str, str]:
