@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from linkage.errors import UnusableInput
@@ -48,17 +49,15 @@ def read_fields(session: Session, layout: str) -> dict[str, str]:
     code, response = answered(session, "GET", "layouts", layout)
     if code != OK:
         raise fault_of_all(code)
-    return {str(field["name"]): str(field.get("result", "")) for field in response.get("fieldMetaData", [])}
+    with documented():
+        return {str(field["name"]): str(field["result"]) for field in response["fieldMetaData"]}
 
 
 def read_record(session: Session, layout: str, record_id: str) -> Record:
     """One record as it is now. Raises NotNow or NotThisRecord if it cannot be read."""
     code, response = session.call("GET", "layouts", layout, "records", record_id)
     check(code)
-    try:
-        return as_record(response["data"][0])
-    except LookupError:
-        raise NotNow("RecordWithoutData") from None
+    return as_record(response["data"][0])
 
 
 def read_first(session: Session, layout: str, empty_field: str) -> Record | None:
@@ -71,7 +70,8 @@ def read_first(session: Session, layout: str, empty_field: str) -> Record | None
         return None
     if code != OK:
         raise fault_of_all(code)
-    return as_record(response["data"][0]) if response.get("data") else None
+    with documented():
+        return as_record(response["data"][0])
 
 
 def read_pages(session: Session, layout: str) -> Iterator[list[Record]]:
@@ -92,8 +92,8 @@ def read_pages(session: Session, layout: str) -> Iterator[list[Record]]:
             raise Shifted
         if code != OK:
             raise fault_of_all(code)
-        page = [as_record(found) for found in response.get("data", [])]
-        total = count_of(response)
+        with documented():
+            page, total = [as_record(found) for found in response["data"]], count_of(response)
         if (count not in (-1, total)) or (last and (not page or page[0].record_id != last)):
             raise Shifted
         count = total
@@ -114,19 +114,26 @@ def set_field(session: Session, layout: str, record: Record, field: str, value: 
 
 
 def count_of(response: dict[str, Any]) -> int:
-    """How many records the layout has; raises UnusableInput if that is not said, or if the account does not see all."""
-    try:
-        information = response["dataInfo"]
-        found, total = int(information["foundCount"]), int(information["totalRecordCount"])
-    except (LookupError, TypeError, ValueError):
-        raise UnusableInput(
-            "FileMaker Server does not say how many records the layout has; version 18 or newer is needed"
-        ) from None
+    """How many records the layout has; raises UnusableInput if the account does not see all of them."""
+    information = response["dataInfo"]
+    found, total = int(information["foundCount"]), int(information["totalRecordCount"])
     if found != total:
         raise UnusableInput(
             f"the account sees {found:,} of {total:,} records; give its privilege set access to all of them"
         )
     return total
+
+
+@contextmanager
+def documented() -> Iterator[None]:
+    """Raise UnusableInput in place of the errors from reading an answer that differs from the documented ones."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise UnusableInput(
+            "FileMaker Server sent an answer that the Data API's documentation does not describe; version 18 or newer is "
+            "needed"
+        ) from None
 
 
 def check(code: str) -> None:
