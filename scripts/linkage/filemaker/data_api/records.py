@@ -131,8 +131,7 @@ def documented() -> Iterator[None]:
         yield
     except (LookupError, TypeError, ValueError, AttributeError):
         raise UnusableInput(
-            "FileMaker Server sent an answer that the Data API's documentation does not describe; version 18 or newer is "
-            "needed"
+            "FileMaker Server's answer is not what the Data API's documentation shows; version 18 or later is needed"
         ) from None
 
 
