@@ -19,7 +19,10 @@ INVALID, DUPLICATE = "InvalidRecid", "DuplicateRecid"
 
 
 class Work(NamedTuple):
-    """How many records the layout has, and those that are not marked, in the order of their record numbers."""
+    """How many records the layout has, and those that are not marked, in the order of their record numbers.
+
+    Those that cannot be imported come last, so that a run with a limit has pictures to show.
+    """
 
     records: int
     to_do: list[Task]
@@ -32,7 +35,12 @@ def find_work(session: Session, layout: Layout) -> Work:
     object would not show whose picture it is.
     """
     work = still(lambda: read_work(session, layout))
-    return work._replace(to_do=sorted(work.to_do, key=lambda task: (task.recid, task.record_id)))
+    return work._replace(to_do=sorted(work.to_do, key=in_order))
+
+
+def in_order(task: Task) -> tuple[bool, int, str]:
+    """Where a task comes among the others."""
+    return bool(task.problem or not task.container), task.recid, task.record_id
 
 
 def read_work(session: Session, layout: Layout) -> Work:
