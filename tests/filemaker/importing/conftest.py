@@ -37,13 +37,13 @@ def server(module_server: FileMakerServer) -> Iterator[FileMakerServer]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that are short, and still differ."""
-    monkeypatch.setattr(session, "PAUSES", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(session, "PAUSES", (0.002, 0.01, 0.04))
     monkeypatch.setattr(session, "PAUSES_AT_SIGN_IN", (0.01, 0.02, 0.04, 0.08, 0.1, 0.1))
     monkeypatch.setattr(records, "PAUSES", (0.02, 0.04, 0.08, 0.1, 0.1))
-    monkeypatch.setattr(run, "PAUSES", (0.01, 0.02, 0.04, 0.08))
-    monkeypatch.setattr(run, "FIRST_REST", 0.01)
+    monkeypatch.setattr(run, "PAUSES", (0.002, 0.01, 0.02, 0.04))
+    monkeypatch.setattr(run, "FIRST_REST", 0.002)
     monkeypatch.setattr(run, "LONGEST_REST", 0.05)
-    monkeypatch.setattr(run, "TICK", 0.02)
+    monkeypatch.setattr(run, "TICK", 0.005)
 
 
 @pytest.fixture(name="import_here")
