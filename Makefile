@@ -1,4 +1,5 @@
-# `make demo` and `make test` try the project; `make decide`, `make copy` and `make publish` are a month's work.
+# `make demo`, `make demo-filemaker` and `make test` try the project; `make import`, `make decide`, `make copy` and
+# `make publish` are a month's work.
 PYTHON ?= python3
 # Another folder of programs, `make BIN=/path/to/bin decide`, is used as it is.
 BIN := .venv/bin
@@ -9,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # A month's work goes step by step, even with `make -j`.
 .NOTPARALLEL:
-.PHONY: setup decide review copy publish query docs demo check test fuzz faults lint bench lock clean
+.PHONY: setup import decide review copy publish query docs demo demo-filemaker check test fuzz faults lint bench lock clean
 
 setup: $(if $(filter .venv/bin,$(BIN)),.venv/ready) profiles.yml
 	@mkdir -p -m 700 data target logs
@@ -24,6 +25,12 @@ setup: $(if $(filter .venv/bin,$(BIN)),.venv/ready) profiles.yml
 
 profiles.yml:
 	install -m 600 profiles.yml.example profiles.yml
+
+import: setup  ## from FileMaker's containers into the dump, by the Data API, for a clinic that has no dump yet
+	@echo $(BIN)/python scripts/import_filemaker_images.py
+	@$(BIN)/python scripts/import_filemaker_images.py; code=$$?; test $$code -gt 1 || { echo; \
+	echo "Before 'make decide', open some of the new objects in the dump, and check that each shows its record's picture at full"; \
+	echo "size. Exit code 1: some records are not in the dump or not marked, which import_results.csv explains."; }; exit $$code
 
 decide: setup  ## convert, list, export, build; then what copying would do
 	$(BIN)/python scripts/convert_fm_tab_to_csv.py
@@ -60,6 +67,9 @@ docs: setup  ## dbt's documentation of all tables and columns, as one page
 
 demo: setup  ## the whole job on a synthetic clinic, twice
 	$(BIN)/python -m demo
+
+demo-filemaker: setup  ## the import from FileMaker into an empty dump, and the job after it, on a smaller synthetic clinic
+	DEMO_FOLDER=demo-filemaker $(BIN)/python -m demo.filemaker
 
 check: setup  ## the tests that need no server and no whole dbt build: under a minute
 	$(PYTEST) -m "not fuzz and not slow"

@@ -4,10 +4,13 @@ import hashlib
 import re
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from demo.commands import DEMO, NEXUS_SEEDS, PICTURES, DemoFailed, query, read_results, require, say
-from sandbox.clinic import DUMP, Clinic, Planted, files_under
+from sandbox.clinic import DUMP, Clinic, Planted, Row, files_under
+from sandbox.filemaker_clinic import MARK, MARKED_BEFORE, best_container, filemaker_record, outcome_of_import
+from sandbox.filemaker_server import FileMakerServer
 
 CANARY = "image-linkage-canary"  # the object on which copy_objects.py tests the store
 
@@ -108,3 +111,46 @@ def check_patient(clinic: Clinic, patient_id: str, images: list[dict[str, Any]],
     keys = [image["s3_key"] for image in images]
     in_folder = all(key in stored and key.startswith(f"patients/{patient_id}/") for key in keys)
     require(in_folder, "an image is not in the patient's folder of the bucket")
+
+
+def check_import(
+    rows: Sequence[Row], clinic: Clinic, server: FileMakerServer, before: dict[str, str], after: dict[str, str]
+) -> None:
+    """Check that exactly these rows are imported and marked, each with the bytes of its best container.
+
+    In FileMaker nothing else may have changed, and no session may be open.
+    """
+    changed = [key for key in before if after.get(key) != before[key]]
+    require(not changed, f"{len(changed)} objects that were there before are changed or missing")
+    best = {row.key(): server.records[row.number].file(best_container(row)) for row in rows}
+    expected = {key: hashlib.md5(file, usedforsecurity=False).hexdigest() for key, file in best.items()}
+    wrong = [key for key in expected if after.get(key) != expected[key]]
+    require(not wrong, f"{len(wrong)} of {len(rows):,} pictures are missing or not those of the best container")
+    more = len(after) - len(before) - len(expected)
+    require(not more, f"{more} objects are in the dump that should not be there")
+    check_marks({row.number for row in rows}, clinic, server)
+    require(not server.sessions, f"{len(server.sessions)} sessions are still open at FileMaker Server")
+    if rows:
+        say(f"{len(rows):,} pictures in the dump, each with the bytes of its best container, and its record marked")
+    say(f"nothing {'else ' if rows else ''}is changed in the bucket or in FileMaker, and no session is open there")
+
+
+def check_marks(imported: set[int], clinic: Clinic, server: FileMakerServer) -> None:
+    """Check that these records are marked, and others only if they were before, and that no other field is changed."""
+    marked = {number for number, record in server.records.items() if record.fields[MARK]}
+    expected = imported | {row.number for row in clinic.rows if row.reason == MARKED_BEFORE}
+    require(marked == expected, f"{len(marked ^ expected)} records are marked that should not be, or are not")
+    for row in clinic.rows:
+        now, made = server.records[row.number].fields, filemaker_record(row, {}).fields
+        if row.number in imported:
+            now = now | {MARK: made[MARK]}
+        require(now == made, f"a field of record {row.number} is changed in FileMaker")
+
+
+def check_import_results(clinic: Clinic, server: FileMakerServer) -> None:
+    """Check that import_results.csv has every record's outcome, and the container that its picture came from."""
+    found = {int(line["record_id"]): line for line in read_results("import_results.csv")}
+    expected = {row.number: outcome_of_import(row) for row in clinic.rows if outcome_of_import(row)}
+    wrong = {number for number in expected if found.get(number, {}).get("outcome") != expected[number]}
+    wrong |= found.keys() - expected.keys()
+    require(not wrong, f"import_results.csv has {len(wrong)} records without their outcome")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,9 @@ from sandbox.s3_server import list_etags, s3_server
 from sandbox.settings import DEFAULT_VARS
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-DEMO = PROJECT_ROOT / "data" / "demo"
+# Each demo has a folder of its own in data/, which the Makefile names, so that the results of both can stay.
+FOLDER = f"data/{os.environ.get('DEMO_FOLDER', 'demo')}"
+DEMO = PROJECT_ROOT / FOLDER
 MARK = DEMO / "MADE_BY_MAKE_DEMO.txt"
 PICTURES = DEMO / "bucket"
 MANIFEST = DEMO / "manifest.csv"
@@ -59,11 +62,11 @@ def say(text: str) -> None:
 
 
 def empty_demo_folder() -> None:
-    """Create data/demo/, or delete what an earlier demo left there; never anything that the demo did not make."""
+    """Create the demo's folder, or delete what an earlier demo left there, but nothing that the demo did not make."""
     foreign = DEMO.is_symlink() or (DEMO.exists() and not MARK.exists() and any(DEMO.iterdir()))
-    require(not foreign, "data/demo holds files that are not the demo's; move them elsewhere and run `make demo` again")
+    require(not foreign, f"{FOLDER} holds files that are not the demo's; move them elsewhere and run the demo again")
     DEMO.mkdir(mode=0o700, parents=True, exist_ok=True)
-    MARK.write_text("`make demo` made everything here from invented records, and deletes it when it runs again.\n")
+    MARK.write_text("The demo made everything here from invented records, and deletes it when it runs again.\n")
     for path in DEMO.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -81,13 +84,13 @@ def s3_storage() -> Iterator[dict[str, str]]:
                 environment = open_until_the_end.enter_context(s3_server(folder))
         except RuntimeError:
             shutil.copy(folder / "weed.log", DEMO)
-            raise DemoFailed("SeaweedFS does not start; its log is data/demo/weed.log") from None
+            raise DemoFailed(f"SeaweedFS does not start; its log is {FOLDER}/weed.log") from None
         yield {
             **{name: value for name, value in environment.items() if not name.startswith(SETTINGS_OF_A_CLINIC)},
-            "LINKAGE_DATA": "data/demo",
-            "MANIFEST_PATH": "data/demo/manifest.csv",
-            "DBT_TARGET_PATH": "data/demo/target",
-            "DBT_LOG_PATH": "data/demo/logs",
+            "LINKAGE_DATA": FOLDER,
+            "MANIFEST_PATH": f"{FOLDER}/manifest.csv",
+            "DBT_TARGET_PATH": f"{FOLDER}/target",
+            "DBT_LOG_PATH": f"{FOLDER}/logs",
         }
 
 
@@ -100,12 +103,15 @@ def nexus_of(clinic: Clinic, environment: dict[str, str]) -> Iterator[str]:
         yield owner
 
 
-def run_script(environment: dict[str, str], name: str, *arguments: str) -> str:
-    """Run one of the project's scripts as a person would, show what it prints, and return that."""
+def run_script(environment: dict[str, str], name: str, *arguments: str, code: int = 0) -> str:
+    """Run one of the project's scripts as a person would, show what it prints, and return that.
+
+    `code` is the exit code that it must end with.
+    """
     say(" ".join([f"$ python scripts/{name}", *arguments]))
     done = run(environment, sys.executable, f"scripts/{name}", *arguments)
     say(done.stdout)
-    require(done.returncode == 0, f"scripts/{name} ended with exit code {done.returncode}")
+    require(done.returncode == code, f"scripts/{name} ended with exit code {done.returncode}, not {code}")
     return done.stdout
 
 
@@ -135,9 +141,9 @@ def list_bucket(environment: dict[str, str]) -> dict[str, str]:
     return list_etags(environment, BUCKET)
 
 
-def read_results() -> list[dict[str, str]]:
-    """Return the lines of copy_results.csv."""
-    with (DEMO / "copy_results.csv").open(encoding="utf-8", newline="") as file:
+def read_results(name: str = "copy_results.csv") -> list[dict[str, str]]:
+    """Return the lines of a results file."""
+    with (DEMO / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -92,6 +92,11 @@ class Record:
     containers: dict[str, Stored] = field(default_factory=dict)
     mod_id: int = 0
 
+    def file(self, container: str) -> bytes:
+        """Return the file in a container; empty if there is none."""
+        stored = self.containers.get(container, "")
+        return b"" if isinstance(stored, str) else stored() if callable(stored) else stored
+
 
 @dataclass(frozen=True)
 class Call:

@@ -5,7 +5,9 @@ separators are converted. See docs/specification.md, FileMaker export.
 """
 
 import argparse
+import csv
 import os
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -36,8 +38,15 @@ CHUNK = 10_000
 
 
 def main() -> None:
-    """Read the export, report what it looks like, write the seed."""
+    """Read the export, report what it looks like, write the seed.
+
+    A clinic whose records are read by the Data API has no export: without one, and without any option, as
+    `make decide` calls this, the seed that the importer wrote is left as it is.
+    """
     arguments = parse_arguments()
+    if os.environ.get("FILEMAKER_URL") and not (place("FILEMAKER_EXPORT") or any(vars(arguments).values())):
+        print(describe_imported(data_folder() / f"{SEED}.csv"))
+        return
     export = export_path(arguments.export)
     chosen_columns = columns_option(arguments.columns)
 
@@ -111,6 +120,27 @@ def export_path(argument: Path | None) -> Path:
     if export is None:
         raise UnusableInput("which export is to be converted? name its file, or set FILEMAKER_EXPORT")
     return export
+
+
+def describe_imported(seed: Path) -> str:
+    """Say how many records the importer has written, and when. Raises UnusableInput if there are none."""
+    try:
+        with seed.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            records = sum(1 for _ in csv.reader(file)) - 1
+            written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime)
+    except FileNotFoundError:
+        records = 0
+    except (OSError, csv.Error) as error:
+        raise UnusableInput(f"{seed} cannot be read: {error}; run import_filemaker_images.py again") from None
+    if records < 1:
+        raise UnusableInput(
+            f"{seed} has no records: run import_filemaker_images.py, which reads them from FILEMAKER_URL, or name an "
+            "export, for example in FILEMAKER_EXPORT"
+        )
+    return (
+        "No export is named, and FILEMAKER_URL is set: the records are those that import_filemaker_images.py has read\n"
+        f"{seed} has {records:,} records and is from {written:%Y-%m-%d %H:%M}; to read them again, run the importer"
+    )
 
 
 def columns_option(argument: str | None) -> Columns | None:

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import date
+from datetime import date, datetime
 from itertools import chain, product
 from pathlib import Path
 
@@ -216,6 +216,52 @@ def test_the_environment_names_the_export_and_its_columns(folder):
         code, out, err = folder.run("-o", folder.out, variables=empty)
         assert (code, out, err.count("\n")) == (2, "", 1) and "FILEMAKER_EXPORT" in err
     assert folder.run(folder.export(tab(ROWS)), "--check", variables={"FILEMAKER_COLUMNS": ""})[0] == 0
+
+
+def imported(folder, content):
+    """The seed in the data folder, as the importer wrote it at noon."""
+    folder.data.mkdir()
+    seed = folder.data / "filemaker_images_metadata.csv"
+    seed.write_text(content, encoding="utf-8")
+    os.utime(seed, (noon := datetime(2026, 1, 2, 12, 0).timestamp(), noon))
+    return seed
+
+
+FROM_FILEMAKER = {"FILEMAKER_URL": "https://fms.example"}
+HEADER = ",".join(SEED) + "\n"
+
+
+def test_without_an_export_the_records_are_those_that_the_importer_read(folder):
+    seed = imported(folder, content := HEADER + '7,x,1/2/2020,"two\nlines",,,,,\n8,x,1/2/2020,,,,,,\n')
+    code, out, err = folder.run(variables=FROM_FILEMAKER)
+    assert (code, err) == (0, "")
+    assert "those that import_filemaker_images.py has read" in out
+    assert f"{seed} has 2 records and is from 2026-01-02 12:00" in out
+    assert seed.read_text(encoding="utf-8") == content
+    assert [path.name for path in folder.data.iterdir()] == [seed.name]
+
+
+@pytest.mark.parametrize("content", [None, "", HEADER, '"' + "x" * 200_000], ids=["none", "empty", "header", "damaged"])
+def test_without_an_export_and_without_imported_records_the_importer_is_named(folder, content):
+    if content is not None:
+        imported(folder, content)
+    code, out, err = folder.run(variables=FROM_FILEMAKER)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "import_filemaker_images.py" in err
+
+
+def test_the_importers_records_never_stand_in_for_an_export_that_is_meant(folder):
+    seed = imported(folder, older := HEADER + "7,x,1/2/2020,,,,,,\n")
+    for arguments in (["--check"], ["-o", folder.out], ["--columns", "recid"], ["--encoding", "utf-8"]):
+        code, out, err = folder.run(*arguments, variables=FROM_FILEMAKER)
+        assert (code, out) == (2, "") and "which export is to be converted?" in err
+    code, out, err = folder.run(variables=FROM_FILEMAKER | {"FILEMAKER_EXPORT": str(folder.path / "missing.tab")})
+    assert (code, out) == (2, "") and "missing.tab" in err
+    assert folder.run(variables={})[0] == 2
+    assert seed.read_text(encoding="utf-8") == older
+    export = folder.export(tab([GOOD_ROW, GOOD_ROW]))
+    assert folder.run(variables=FROM_FILEMAKER | {"FILEMAKER_EXPORT": str(export)})[0] == 0
+    assert len(read_seed(seed)) == 2
 
 
 def test_an_export_of_record_numbers_alone_is_read(folder):

@@ -29,7 +29,7 @@ from linkage.steps import run_script
 def processes() -> Any:
     """Starts processes in which the copier, and whatever else tests run this way, is already imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "publish_to_nexus"])
+    context.set_forkserver_preload([__name__, "publish_to_nexus", "tests.support.importer_process"])
     with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
         forkserver.ensure_running()
     return context

@@ -57,7 +57,7 @@ def fetch(session: Session, value: str, file: IO[bytes]) -> Picture:
     with open_container(session, value) as answer:
         try:
             for chunk in answer.iter_content(CHUNK):
-                head = head or chunk[:HEAD]
+                head += chunk[: HEAD - len(head)]  # a chunked answer may begin with a few bytes
                 size += len(chunk)
                 md5.update(chunk)
                 sha256.update(chunk)

@@ -119,8 +119,9 @@ class Session:
         if self.token:
             for pause in (*PAUSES, None):
                 with suppress(NotNow):
-                    self.send("DELETE", self.database_path("sessions", self.token))
-                    break
+                    code, _ = self.send("DELETE", self.database_path("sessions", self.token))
+                    if code not in BUSY:
+                        break
                 time.sleep(pause or 0)
             self.token = ""
 
@@ -133,12 +134,12 @@ class Session:
             answer = self.http.request(
                 method, self.account.url + path, timeout=TIMEOUTS, verify=self.verify, allow_redirects=False, **request
             )
-        except requests.exceptions.SSLError:
-            raise UnusableInput(
-                "the TLS certificate of FileMaker Server cannot be verified; check FILEMAKER_URL, or set "
-                "FILEMAKER_CA_BUNDLE to the certificate of its authority (PEM)"
-            ) from None
         except requests.RequestException as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):  # other errors of TLS are those of a connection that was cut
+                raise UnusableInput(
+                    "the TLS certificate of FileMaker Server cannot be verified; check FILEMAKER_URL, or set "
+                    "FILEMAKER_CA_BUNDLE to the certificate of its authority (PEM)"
+                ) from None
             raise NotNow(type(error).__name__) from None
         try:
             # numbers stay as FileMaker writes them

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from linkage.errors import UnusableInput
 from linkage.filemaker.data_api.records import Record
 from linkage.seeds import SEED_COLUMNS
-from linkage.texts import WHITE_SPACE
+from linkage.texts import WHITE_SPACE, recid_number
 
 # From the largest picture to the smallest; `Recovered` is never taken.
 CONTAINERS = ("image_Full", "image_Ex_large", "image_large", "image_medium", "image_small")
@@ -30,6 +30,11 @@ class Layout(NamedTuple):
     def value(self, record: Record, field: str) -> str:
         """A record's value, as FileMaker has it; empty if the layout does not have the field."""
         return record.values.get(self.fields.get(field, ""), "")
+
+    def recid(self, record: Record) -> int:
+        """A record's number: of the field `recid`, or else the server's own; 0 if it does not read."""
+        text = self.value(record, RECID) if RECID in self.fields else record.record_id
+        return recid_number(text.strip(WHITE_SPACE))
 
     def is_marked(self, record: Record) -> bool:
         """Whether the record needs no import any more."""

@@ -11,7 +11,6 @@ from linkage.filemaker.data_api.session import Session
 from linkage.filemaker.importing.dump import Dump
 from linkage.filemaker.importing.layout import CONTAINERS, MARK, RECID, Layout, missing_fields
 from linkage.filemaker.importing.outcomes import CONFLICT, FAILED, NO_IMAGE, UPLOADED
-from linkage.filemaker.importing.reading import recid_of
 from linkage.filemaker.importing.record import Task
 
 TO_COMPARE = "to compare"
@@ -64,7 +63,7 @@ def describe_layout(layout: Layout, types: dict[str, str]) -> Iterator[str]:
 def describe_record(session: Session, layout: Layout, record: Record) -> Iterator[str]:
     """Type and size of each container of a record, as lines to print."""
     marked = "marked" if layout.is_marked(record) else "not marked"
-    yield f"record {recid_of(layout, record) or 'without a number that reads'}, {marked}:"
+    yield f"record {layout.recid(record) or 'without a number that reads'}, {marked}:"
     for name in CONTAINERS:
         if name in layout.fields:
             yield f"  {name:<16}{describe_container(session, layout.value(record, name))}"

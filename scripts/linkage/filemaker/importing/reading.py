@@ -11,7 +11,6 @@ from linkage.filemaker.data_api.session import Session
 from linkage.filemaker.importing.layout import COLUMNS, RECID, Layout
 from linkage.filemaker.importing.record import Task
 from linkage.files import csv_line, csv_lines, write_atomically
-from linkage.texts import WHITE_SPACE, recid_number
 
 READINGS = 5  # while records come or go
 T = TypeVar("T")
@@ -19,7 +18,10 @@ INVALID, DUPLICATE = "InvalidRecid", "DuplicateRecid"
 
 
 class Work(NamedTuple):
-    """How many records the layout has, and those that are not marked, in the order of their record numbers."""
+    """How many records the layout has, and those that are not marked, in the order of their record numbers.
+
+    Those that cannot be imported come last, so that a run with a limit has pictures to show.
+    """
 
     records: int
     to_do: list[Task]
@@ -32,7 +34,12 @@ def find_work(session: Session, layout: Layout) -> Work:
     object would not show whose picture it is.
     """
     work = still(lambda: read_work(session, layout))
-    return work._replace(to_do=sorted(work.to_do, key=lambda task: (task.recid, task.record_id)))
+    return work._replace(to_do=sorted(work.to_do, key=in_order))
+
+
+def in_order(task: Task) -> tuple[bool, int, str]:
+    """Where a task comes among the others."""
+    return bool(task.problem or not task.container), task.recid, task.record_id
 
 
 def read_work(session: Session, layout: Layout) -> Work:
@@ -42,19 +49,13 @@ def read_work(session: Session, layout: Layout) -> Work:
     for page in read_pages(session, layout.name):
         count += len(page)
         for record in page:
-            recid = recid_of(layout, record)
+            recid = layout.recid(record)
             seen[recid] += 1
             if not layout.is_marked(record):
                 to_do.append(Task(record.record_id, recid, layout.best_container(record)))
     for task in to_do:
         task.problem = INVALID if not task.recid else DUPLICATE if seen[task.recid] > 1 else ""
     return Work(count, to_do)
-
-
-def recid_of(layout: Layout, record: Record) -> int:
-    """A record's number: of the layout's field `recid`, or else the server's own; 0 if it does not read."""
-    text = layout.value(record, RECID) if RECID in layout.fields else record.record_id
-    return recid_number(text.strip(WHITE_SPACE))
 
 
 def write_metadata(session: Session, layout: Layout, path: Path) -> int:

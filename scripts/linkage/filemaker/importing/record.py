@@ -51,6 +51,8 @@ def import_record(source: Source, task: Task) -> Outcome:
         if task.problem:
             raise NotThisRecord(task.problem)
         record = read_record(source.session, source.layout.name, task.record_id)
+        if source.layout.recid(record) != task.recid:
+            raise NotThisRecord("RecidChanged")
         container = source.layout.best_container(record)
         if not container:
             return Outcome(NO_IMAGE)
