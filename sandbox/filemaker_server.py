@@ -85,12 +85,16 @@ Stored = bytes | str | Callable[[], bytes]
 
 @dataclass
 class Record:
-    """A record. A container holds a file (bytes, or a function that returns them), or text: `?`, or a path."""
+    """A record. A container holds a file (bytes, or a function that returns them), or text: `?`, or a path.
+
+    `repeated` has the repetitions of repeating fields, which take the place of these fields' values in answers.
+    """
 
     record_id: int
     fields: dict[str, Value]
     containers: dict[str, Stored] = field(default_factory=dict)
     mod_id: int = 0
+    repeated: dict[str, list[str]] = field(default_factory=dict)
 
     def file(self, container: str) -> bytes:
         """Return the file in a container; empty if there is none."""
@@ -446,6 +450,9 @@ class FileMakerServer:
             elif kind in DATE_PATTERNS and iso and (day := as_date(value, kind)):
                 value = str(day.date() if kind == "date" else day)
             shown[name] = value if kind == "number" else returns(str(value))
+        for name, texts in record.repeated.items():
+            del shown[name]
+            shown |= {f"{name}({number})": returns(text) for number, text in enumerate(texts, 1)}
         return shown
 
     def malformed(self, url: str) -> str:

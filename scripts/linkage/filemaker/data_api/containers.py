@@ -35,9 +35,11 @@ def container_path(value: str) -> str:
 
     Servers are known to send `http://`, an internal name, the host twice, or a path alone.
 
-    Raises NotNow for `?`, FileMaker's "cannot show this value", and NotThisRecord for the path of a file that is stored
-    by reference: the server does not have it.
+    Raises NotNow for `?`, FileMaker's "cannot show this value"; NotThisRecord for the path of a file that is stored by
+    reference, which the server does not have, and for the repetitions of a field, because only one could be imported.
     """
+    if "\r" in value.strip():
+        raise NotThisRecord("SeveralPictures")
     if value.strip() == UNREADABLE:
         raise NotNow("ContainerUnreadable", by_server=False)
     if streaming := STREAMING.match(value):

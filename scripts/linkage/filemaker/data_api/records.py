@@ -160,7 +160,10 @@ def answered(session: Session, method: str, *parts: str, **request: Any) -> tupl
 
 
 def as_record(found: dict[str, Any]) -> Record:
-    """A record of an answer. Repetitions of a field, `name(1)` and so on, are joined by line feeds, as in an export."""
+    """A record of an answer. Repetitions of a field, `name(1)` and so on, are joined by returns, as for an export.
+
+    Empty ones at the end are left out.
+    """
     values: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
     for name, value in found["fieldData"].items():
@@ -169,5 +172,8 @@ def as_record(found: dict[str, Any]) -> Record:
             repeated.setdefault(repetition[1], []).append(text)
         else:
             values[name] = text
-    values.update({name: "\n".join(texts).rstrip("\n") for name, texts in repeated.items()})
+    for name, texts in repeated.items():
+        while texts and not texts[-1]:
+            del texts[-1]
+        values[name] = "\r".join(texts)
     return Record(str(found["recordId"]), str(found["modId"]), values)
