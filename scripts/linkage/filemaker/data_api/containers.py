@@ -139,8 +139,8 @@ def check_head(head: bytes) -> None:
 def file_type(head: bytes) -> tuple[str, str]:
     """Extension and media type that the first bytes of a file show; `bin` if they show none.
 
-    filetype knows one of HEIF's brands, pillow-heif those of all cameras.
+    filetype knows one of HEIF's brands, pillow-heif those of all cameras. An animated PNG is a PNG.
     """
     if kind := filetype.guess(head):
-        return kind.extension, kind.mime
+        return ("png", "image/png") if kind.extension == "apng" else (kind.extension, kind.mime)
     return ("heic", "image/heic") if pillow_heif.is_supported(head) else UNKNOWN

@@ -41,7 +41,7 @@ UPLOADED, PRESENT, CONFLICT, NO_IMAGE, FAILED = "uploaded", "already_present", "
 IN_DUMP = (UPLOADED, PRESENT)
 IMPORT_RESULTS = Ledger(
     Result._fields,
-    elsewhere="move it to another folder",
+    elsewhere="use another data folder (LINKAGE_DATA)",
     finished="what was uploaded stays",
-    again="its record is looked at again",
+    again="its record is checked again",
 )
