@@ -1,6 +1,7 @@
 """Where FileMaker Server is, and the account to sign in with."""
 
 import os
+import ssl
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -32,6 +33,10 @@ def read_account() -> Account:
     bundle = place("FILEMAKER_CA_BUNDLE")
     if bundle and not bundle.is_file():
         raise UnusableInput(f"'{bundle}', which FILEMAKER_CA_BUNDLE names, does not exist; name a PEM file")
+    try:
+        ssl.create_default_context(cafile=bundle)
+    except OSError:
+        raise UnusableInput(f"'{bundle}', which FILEMAKER_CA_BUNDLE names, is not a PEM file of certificates") from None
     return Account(server_address(url), database, user, password, bundle)
 
 

@@ -119,7 +119,7 @@ class Session:
         if self.token:
             for pause in (*PAUSES, None):
                 with suppress(NotNow):
-                    code, _ = self.send("DELETE", self.database_path("sessions", self.token))
+                    code, _ = self.send("DELETE", self.database_path("sessions", self.token), auth=Bearer(self.token))
                     if code not in BUSY:
                         break
                 time.sleep(pause or 0)

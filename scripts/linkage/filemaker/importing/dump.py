@@ -32,6 +32,7 @@ class Dump:
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self.client, self.bucket, self.prefix = client, bucket, prefix
         self.tried = False
+        self.unproved: set[int] = set()  # records written before the store's condition was tried
         self.trying = threading.Lock()
 
     def check(self) -> None:
@@ -57,9 +58,14 @@ class Dump:
         key = f"{self.prefix}{recid}.{extension}"
         try:
             if found := self.objects(recid):
-                return self.compare(found, picture), found[0].key
+                outcome = self.compare(found, picture)
+                if outcome == PRESENT and recid in self.unproved:  # written in an earlier attempt, which then failed
+                    self.try_condition(found[0].key, picture, media_type, file)
+                return outcome, found[0].key
             if picture.size > LARGEST:
                 raise NotThisRecord("EntityTooLarge")
+            if not self.tried:
+                self.unproved.add(recid)
             if not self.put(key, picture, media_type, file):
                 return self.compare(self.objects(recid), picture), key
             if not self.holds(key, picture):
