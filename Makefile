@@ -29,8 +29,9 @@ profiles.yml:
 import: setup  ## from FileMaker's containers into the dump, by the Data API, for a clinic that has no dump yet
 	@echo $(BIN)/python scripts/import_filemaker_images.py
 	@$(BIN)/python scripts/import_filemaker_images.py; code=$$?; test $$code -gt 1 || { echo; \
-	echo "Before 'make decide', open some of the new objects in the dump, and check that each shows its record's picture at full"; \
-	echo "size. Exit code 1: some records are not in the dump or not marked, which import_results.csv explains."; }; exit $$code
+	echo "Before 'make decide', open some of the new objects in the dump, and check that each shows the picture of its record at"; \
+	echo "full size. import_results.csv in the data folder says which records are not in the dump or not marked, and why."; }; \
+	exit $$code
 
 decide: setup  ## convert, list, export, build; then what copying would do
 	$(BIN)/python scripts/convert_fm_tab_to_csv.py

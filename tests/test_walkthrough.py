@@ -237,6 +237,22 @@ def test_a_month_ends_at_the_first_step_that_fails_with_its_sentence(tmp_path: P
     assert "Before 'make copy'" not in done.stdout
 
 
+@pytest.mark.parametrize(("code", "is_advice_given"), [(0, True), (1, True), (2, False), (130, False)])
+def test_an_import_ends_with_what_to_check_unless_it_could_not_go_on_and_fails_as_the_script_does(
+    tmp_path: Path, code: int, is_advice_given: bool
+):
+    copy_project(tmp_path)
+    program = tmp_path / "bin" / "python"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "ran $*"\nexit {code}\n')
+    program.chmod(0o700)
+    command = ["make", "BIN=bin", "import"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
+    assert "ran scripts/import_filemaker_images.py" in done.stdout
+    assert ("Before 'make decide'" in done.stdout) == is_advice_given
+    assert done.returncode == (2 if code else 0)  # make's own
+
+
 def test_a_script_reads_env_but_never_where_python_dotenv_is_disabled(tmp_path: Path):
     copy_project(tmp_path)
     (tmp_path / ".env").write_text("NEXUS_DATABASE_URL=postgresql://foreign@127.0.0.1:1/foreign\n")

@@ -22,7 +22,9 @@ def test_the_only_picture_of_a_repeating_container_is_taken_wherever_it_is(pictu
     assert container_path(value(*repetitions)) == container_path(picture)
 
 
-@pytest.mark.parametrize("repetitions", [(FIRST, SECOND), (FIRST, "", SECOND), ("?", SECOND), (FIRST, "?")])
+@pytest.mark.parametrize(
+    "repetitions", [(FIRST, SECOND), (FIRST, "", SECOND), ("?", SECOND), (FIRST, "?"), ("file:a.jpg", SECOND)]
+)
 def test_several_pictures_in_one_container_are_refused_because_only_one_could_be_imported(repetitions):
     with pytest.raises(NotThisRecord, match="SeveralPictures"):
         container_path(value(*repetitions))

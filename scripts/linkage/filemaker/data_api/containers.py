@@ -17,6 +17,7 @@ HEAD = 8 * 1024  # bytes by which a type is recognised
 REDIRECTS = 4
 UNREADABLE = "?"
 STREAMING = re.compile(r".*(/Streaming(?:_[^/?]*)?/)", re.IGNORECASE | re.DOTALL)
+WEB = re.compile("https?://", re.IGNORECASE)
 PAGE = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 UNKNOWN = ("bin", "application/octet-stream")
 
@@ -38,13 +39,14 @@ def container_path(value: str) -> str:
     Raises NotNow for `?`, FileMaker's "cannot show this value"; NotThisRecord for the path of a file that is stored by
     reference, which the server does not have, and for the repetitions of a field, because only one could be imported.
     """
-    if "\r" in value.strip():
+    lines = [line for line in value.split("\r") if line.strip()]
+    if len(lines) > 1 and any(STREAMING.match(line) or WEB.match(line) for line in lines):
         raise NotThisRecord("SeveralPictures")
     if value.strip() == UNREADABLE:
         raise NotNow("ContainerUnreadable", by_server=False)
     if streaming := STREAMING.match(value):
         return value[streaming.start(1) :]
-    if not re.match("https?://", value, re.IGNORECASE):
+    if not WEB.match(value):
         raise NotThisRecord("StoredByReference")
     parts = urlsplit(value)
     return parts.path + (f"?{parts.query}" if parts.query else "")
