@@ -111,14 +111,15 @@ def violations(server: FileMakerServer, s3: S3, *, ended: bool) -> list[str]:
     Each record's picture is that of its best container. The bucket keeps versions, so that a second upload shows.
     """
     by_name = {f"{one.fields['recid']}.jpg": one for one in server.records.values()}
+    marks = {name for name, one in by_name.items() if mark_of(one)}  # first, because a run may go on
     found = dump(s3)
     wrong = [f"{name} belongs to no record" for name in found.keys() - by_name.keys()]
     for name, one in by_name.items():
         if name in found and found[name] != best(one):
             wrong.append(f"{name} has other bytes than the record's best container")
-        if mark_of(one) and name not in found:
+        if name in marks and name not in found:
             wrong.append(f"{name} is missing, and its record is marked")
-        if ended and name in found and not mark_of(one):
+        if ended and name in found and name not in marks:
             wrong.append(f"{name} is there, and its record is not marked")
     written: Counter[str] = count_versions(s3, DUMP)
     return sorted(wrong + [f"{key} was written {count} times" for key, count in written.items() if count > 1])

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from import_filemaker_images import main
 from linkage.filemaker.data_api import records, session
 from linkage.filemaker.importing import run
 from sandbox.filemaker_server import FileMakerServer, filemaker_server
+from sandbox.s3_server import client
 from tests.support.importing import DUMP, reset
 from tests.support.servers import S3
 
@@ -32,6 +34,25 @@ def server(module_server: FileMakerServer) -> Iterator[FileMakerServer]:
         delattr(module_server, name)
     vars(module_server).update(before)
     assert not open_sessions
+
+
+@pytest.fixture(scope="module")
+def module_bucket(s3_environment: dict[str, str]) -> S3:
+    """One bucket for all tests of a module: the first object of a new one takes the server up to a second."""
+    store = S3(client(s3_environment), "", s3_environment)
+    return S3(store.client, store.new_bucket(), s3_environment)
+
+
+@pytest.fixture
+def s3(module_bucket: S3, tmp_path: Path) -> Iterator[S3]:
+    """The module's bucket, which is empty; scripts write to the folder `tmp_path/data`."""
+    store, bucket = module_bucket.client, module_bucket.bucket
+    yield S3(store, bucket, {**module_bucket.environment, "LINKAGE_DATA": str(tmp_path / "data")})
+    for page in store.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+        if listed := [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]:
+            store.delete_objects(Bucket=bucket, Delete={"Objects": listed, "Quiet": True})
+    assert not store.list_objects_v2(Bucket=bucket)["KeyCount"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,14 @@
 """The importer under faults of FileMaker Server: every picture arrives, none is wrong, and no secret is shown."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from linkage.filemaker.importing import run as importing
 from sandbox.filemaker_faults import Faults
 from tests.support.copying import keep_versions
+from tests.support.cutting import cutting
 from tests.support.importing import best, data_file, dump, marked, newest, pictures, record, results, use, violations
 
 RECORDS = 500
@@ -49,6 +51,31 @@ def test_with_a_fifth_of_the_calls_failing_all_are_imported_none_is_wrong_and_no
     heads = [str(s3.client.head_object(Bucket=s3.bucket, Key=line["key"])) for line in results(s3)[:20]]
     assert not leaks(server, [run.stdout, run.stderr, *written(tmp_path), *names, *heads])
     assert leaks(server, [f"x{server.issued_tokens[-1]}x"])  # the search itself
+
+
+def test_an_error_that_has_a_pictures_address_is_reported_without_it(server, s3, import_here, tmp_path):
+    """The errors of the HTTP client contain the whole address where no connection can be made."""
+    use(server, [record(1)])
+    answer, latest = server.answer, [""]
+
+    def close(method, target, headers, body):
+        found = answer(method, target, headers, body)
+        latest[0] = target
+        found.headers["Connection"] = "close"
+        return found
+
+    def before_a_download() -> bool:
+        is_read = latest[0].endswith("/records/1001")
+        latest[0] = ""
+        return is_read
+
+    server.answer = close
+    with cutting(urlsplit(server.url).port, before_a_download) as port:
+        run = import_here("--workers=1", FILEMAKER_URL=f"https://localhost:{port}")
+    assert run.returncode == 1
+    assert newest(s3) == {"1": ("failed", "no", "SSLError")}
+    assert server.issued_urls
+    assert not leaks(server, [run.stdout, run.stderr, *written(tmp_path)])
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,14 @@
 """Only FileMaker Server's own host is asked, whatever it answers and whatever else is set on this machine."""
 
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from itertools import cycle
 from urllib.parse import urlsplit
 
 import pytest
 
 from sandbox.filemaker_faults import Faults
 from sandbox.filemaker_https import Answer
+from tests.support.cutting import cutting
 from tests.support.importing import best, dump, marked, newest, pictures, record, use
 
 ELSEWHERE = "elsewhere.example"
@@ -108,58 +107,10 @@ def test_neither_netrc_nor_another_ca_bundle_changes_anything(server, s3, import
     assert headers[1:-1] == [f"Bearer {server.issued_tokens[0]}"] * (len(headers) - 2)
 
 
-@contextmanager
-def cutting(port: int) -> Iterator[int]:
-    """The port of a relay to `port` that ends every second connection in the middle of its handshake."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    threads: list[threading.Thread] = []
-    connections: list[socket.socket] = []
-
-    def pass_on(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while part := source.recv(65536):
-                target.sendall(part)
-        for one in (source, target):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def relay() -> None:
-        count = 0
-        while True:
-            try:
-                client, _ = listening.accept()
-            except OSError:
-                return
-            count += 1
-            server = socket.create_connection(("127.0.0.1", port))
-            if count % 2:
-                server.sendall(client.recv(65536))
-                client.sendall(server.recv(50))
-                client.close()
-                server.close()
-                continue
-            connections.extend((client, server))
-            for pair in ((client, server), (server, client)):
-                threads.append(threading.Thread(target=pass_on, args=pair))
-                threads[-1].start()
-
-    thread = threading.Thread(target=relay)
-    thread.start()
-    try:
-        yield listening.getsockname()[1]
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        for one in connections:  # kept alive by the client
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for one in (thread, *threads):
-            one.join()
-
-
 def test_a_connection_that_is_cut_in_its_handshake_is_made_again(server, s3, import_here):
     use(server, pictures(4))
-    with cutting(urlsplit(server.url).port) as port:
+    every_second = cycle([True, False])
+    with cutting(urlsplit(server.url).port, lambda: next(every_second)) as port:
         run = import_here(FILEMAKER_URL=f"https://localhost:{port}")
     assert run.returncode == 0, run
     assert marked(server) == {1, 2, 3, 4}
