@@ -1,10 +1,14 @@
 """The importer under faults of FileMaker Server: every picture arrives, none is wrong, and no secret is shown."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
+from linkage.filemaker.data_api.containers import check_length
+from linkage.filemaker.data_api.problems import NotNow
 from linkage.filemaker.importing import run as importing
 from sandbox.filemaker_faults import Faults
 from tests.support.copying import keep_versions
@@ -96,6 +100,23 @@ def test_the_session_is_closed_even_if_signing_out_fails_at_first(server, s3, im
     assert import_here().returncode == 0
     assert failed
     assert not server.sessions
+
+
+@pytest.mark.parametrize(
+    ("headers", "word"),
+    [
+        ({}, "NoLength"),
+        ({"Content-Length": "6"}, "CutOff"),
+        ({"Content-Length": "5"}, ""),
+        ({"Transfer-Encoding": "chunked"}, ""),
+    ],
+)
+def test_a_download_that_does_not_show_that_it_is_whole_is_not_taken(headers, word):
+    """The HTTP client notices a body that is cut off, but not one whose length nobody has announced."""
+    answer = requests.Response()
+    answer.headers.update(headers)
+    with pytest.raises(NotNow, match=f"^{word}$") if word else nullcontext():
+        check_length(answer, 5)
 
 
 def test_an_outage_in_bursts_is_waited_out(server, s3, import_here):
