@@ -501,6 +501,15 @@ def test_off_a_terminal_progress_is_a_few_lines_with_rate_and_time_left(capsys):
     assert all(re.fullmatch(r"[\d,]+ of 40,000, [\d,]+/s, \d+:\d\d:\d\d left", line) for line in lines)
 
 
+def test_off_a_terminal_a_slow_step_shows_a_line_a_minute(capsys, monkeypatch):
+    monkeypatch.setattr(progress_module.time, "monotonic", iter([0, 40, 80, 120, 160]).__next__)
+    with progress(400) as advance:
+        for _ in range(4):
+            advance(20)
+    monkeypatch.undo()
+    assert capsys.readouterr().err.splitlines() == ["40 of 400, 0.5/s, 0:12:00 left", "80 of 400, 0.5/s, 0:10:40 left"]
+
+
 def test_on_a_terminal_progress_is_one_line_that_is_redrawn(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(progress_module, "REDRAWN", 0)

@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from linkage.filemaker.importing.outcomes import IMPORT_RESULTS
 from sandbox.filemaker_faults import Faults
@@ -123,3 +124,17 @@ def violations(server: FileMakerServer, s3: S3, *, ended: bool) -> list[str]:
             wrong.append(f"{name} is there, and its record is not marked")
     written: Counter[str] = count_versions(s3, DUMP)
     return sorted(wrong + [f"{key} was written {count} times" for key, count in written.items() if count > 1])
+
+
+def fail_first(server: FileMakerServer, method: str, kind: str, times: int = 1) -> list[str]:
+    """Make the first calls with this method fail in this way; returns a list that has each of them once it is made."""
+    answer, failed = server.answer, []
+
+    def spoil(called: str, *call: Any) -> Any:
+        if called == method and len(failed) < times:
+            failed.append(called)
+            server.faults.planned = [kind]
+        return answer(called, *call)
+
+    server.answer = spoil
+    return failed

@@ -13,7 +13,19 @@ from linkage.filemaker.importing import run as importing
 from sandbox.filemaker_faults import Faults
 from tests.support.copying import keep_versions
 from tests.support.cutting import cutting
-from tests.support.importing import best, data_file, dump, marked, newest, pictures, record, results, use, violations
+from tests.support.importing import (
+    best,
+    data_file,
+    dump,
+    fail_first,
+    marked,
+    newest,
+    pictures,
+    record,
+    results,
+    use,
+    violations,
+)
 
 RECORDS = 500
 
@@ -88,15 +100,7 @@ def test_an_error_that_has_a_pictures_address_is_reported_without_it(server, s3,
 def test_the_session_is_closed_even_if_signing_out_fails_at_first(server, s3, import_here, kind):
     """Whatever was not closed would be open for 15 minutes, and a server has few sessions."""
     use(server, [record(1)])
-    answer, failed = server.answer, []
-
-    def spoil_signing_out(method, target, headers, body):
-        if method == "DELETE" and len(failed) < 2:
-            failed.append(method)
-            server.faults.planned = [kind]
-        return answer(method, target, headers, body)
-
-    server.answer = spoil_signing_out
+    failed = fail_first(server, "DELETE", kind, times=2)
     assert import_here().returncode == 0
     assert failed
     assert not server.sessions

@@ -13,6 +13,7 @@ from tests.support.importing import (
     MARK,
     data_file,
     dump,
+    fail_first,
     jpeg,
     mark_of,
     marked,
@@ -73,15 +74,7 @@ def test_at_every_mark_the_picture_is_in_the_dump(server, s3, import_here):
 @pytest.mark.parametrize("kind", ["lost", "in_use", "changed", "expired", "data_limit", "gateway", "truncated"])
 def test_a_mark_whose_call_fails_at_first_is_set_once(server, s3, import_here, kind):
     use(server, [record(1)])
-    answer, failed = server.answer, []
-
-    def fail_the_first_edit(method, target, headers, body):
-        if method == "PATCH" and not failed:
-            failed.append(method)
-            server.faults.planned = [kind]
-        return answer(method, target, headers, body)
-
-    server.answer = fail_the_first_edit
+    failed = fail_first(server, "PATCH", kind)
     assert import_here().returncode == 0
     assert failed
     assert server.records[1001].mod_id == 1

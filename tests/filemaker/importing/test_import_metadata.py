@@ -50,6 +50,23 @@ def test_numbers_are_written_as_filemaker_writes_them(server, s3, import_here):
     assert rows(data_file(s3, SEED))[0]["Note"] == "12345678901234567890.120"
 
 
+@pytest.mark.parametrize("option", [(), ("--dry-run",)])
+def test_a_layout_without_a_record_is_refused_and_an_older_seed_stays(server, s3, import_here, option):
+    """It shows another table, or the account sees none of its records; the seed would lose all of them."""
+    use(server, [record(1)])
+    assert import_here().returncode == 0
+    path = data_file(s3, SEED)
+    before = path.read_bytes()
+    use(server, [])
+    run = import_here(*option)
+    assert run.returncode == 2
+    assert run.stderr == (
+        "error: the layout API_Images has no record; check which table it shows, and what the account may see\n"
+    )
+    assert path.read_bytes() == before
+    assert not server.sessions
+
+
 def test_repetitions_are_joined(server, s3, import_here):
     use(server, [record(1)])
     show = server.field_data
@@ -75,7 +92,7 @@ def test_a_missing_column_stays_empty(server, s3, import_here, tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 199, 200, 201])
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 199, 200, 201])
 def test_every_page_is_read(server, s3, import_here, count):
     use(server, [record(number, {}, NexusExportDate="01/02/2024") for number in range(1, count + 1)])
     run = import_here()

@@ -2,15 +2,9 @@
 
 from linkage.errors import UnusableInput
 
-OK, MISSING_RECORD, MISSING_FIELD, MISSING_LAYOUT, IN_USE, CHANGED, NONE_FOUND = (
-    "0",
-    "101",
-    "102",
-    "105",
-    "301",
-    "306",
-    "401",
-)
+OK, NONE_FOUND = "0", "401"
+MISSING_RECORD, MISSING_FIELD, MISSING_LAYOUT = "101", "102", "105"
+IN_USE, CHANGED = "301", "306"
 INVALID_TOKEN, DATA_LIMIT, TOO_MANY_SESSIONS = "952", "953", "956"
 # While a server restarts, or has too much to do.
 BUSY = ("802", DATA_LIMIT, TOO_MANY_SESSIONS)

@@ -66,9 +66,9 @@ class Session:
     def call(self, method: str, *parts: str, **request: Any) -> tuple[str, dict[str, Any]]:
         """Send a call about something in the database, and return FileMaker's code and the response.
 
-        `request` has `params` or `json`, as requests takes them. A call without a proper
-        answer is sent again three times, in two seconds: so an edit may have been carried out although it ends with the
-        code of another modification.
+        `request` has `params` or `json`, as requests takes them. A call without a proper answer is sent again three
+        times, in two seconds. So an edit may have been carried out although it ends with the code for a record that has
+        changed.
 
         Raises NotNow if there is still none.
         """

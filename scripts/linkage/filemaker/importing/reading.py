@@ -32,8 +32,11 @@ def find_work(session: Session, layout: Layout) -> Work:
 
     A record number that another record has, too, or that does not read, is the problem of its task: the name of its
     object would not show whose picture it is.
+
+    Raises UnusableInput if the layout has no record.
     """
     work = still(lambda: read_work(session, layout))
+    refuse_empty(layout, work.records)
     return work._replace(to_do=sorted(work.to_do, key=in_order))
 
 
@@ -68,9 +71,18 @@ def write_metadata(session: Session, layout: Layout, path: Path) -> int:
             for page in read_pages(session, layout.name):
                 file.write(csv_lines(metadata_row(layout, record) for record in page))
                 count += len(page)
+            refuse_empty(layout, count)
         return count
 
     return still(write)
+
+
+def refuse_empty(layout: Layout, records: int) -> None:
+    """Raise UnusableInput if the layout has no record: an older seed would lose all of them."""
+    if not records:
+        raise UnusableInput(
+            f"the layout {layout.name} has no record; check which table it shows, and what the account may see"
+        )
 
 
 def metadata_row(layout: Layout, record: Record) -> Iterator[str]:
