@@ -27,7 +27,7 @@ from tests.support.importing import (
     violations,
 )
 
-RECORDS = 500
+RECORDS = 200
 
 
 def secrets_of(server) -> set[str]:
