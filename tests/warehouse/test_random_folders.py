@@ -146,7 +146,7 @@ def check_random_folder(dbt: InProcess, folder) -> None:
     check_marts(dbt, folder.settings)
 
 
-@settings(max_examples=12, derandomize=True, phases=[Phase.generate], **SLOW)
+@settings(max_examples=20, derandomize=True, phases=[Phase.generate], **SLOW)
 @given(folder=data_folders())
 def test_random_folders_give_the_same_marts_as_a_second_implementation(dbt, folder):
     check_random_folder(dbt, folder)
@@ -157,7 +157,7 @@ def test_large_random_folders_give_the_same_marts_as_a_second_implementation(dbt
     check_marts(dbt, large_folder(seed, 4_000, Path(dbt.project.data)))
 
 
-@settings(max_examples=3, derandomize=True, phases=[Phase.generate], **SLOW)
+@settings(max_examples=5, derandomize=True, phases=[Phase.generate], **SLOW)
 @given(folder=data_folders())
 def test_random_folders_give_the_same_marts_on_postgres(dbt_on_postgres, folder):
     check_random_folder(dbt_on_postgres, folder)

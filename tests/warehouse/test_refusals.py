@@ -9,20 +9,11 @@ from linkage.paths import PROJECT_ROOT
 from linkage.seeds import make_missing_seeds
 from sandbox.settings import DUMP
 from tests.support.oracle import read_seed
-from tests.support.projects import (
-    NO_UNIT_TESTS,
-    Ended,
-    InProcess,
-    PostgresProject,
-    Project,
-    postgres_project,
-    write_seed,
-)
+from tests.support.projects import NO_UNIT_TESTS, InProcess, PostgresProject, Project, postgres_project, write_seed
 
 CASES = PROJECT_ROOT / "tests" / "cases"
 NO_TESTS = (*NO_UNIT_TESTS, "--exclude-resource-type", "test")
 PATIENT = "F0000000-0000-4000-8000-000000000001"
-RECORD_NUMBERS = ("record_numbers_fit_the_objects", "record_numbers_are_confirmed")
 FIELDS = ("date", "fileName", "id", "id_Contact", "Name_of_file", "NexusExportDate", "recid", "Type")
 
 
@@ -62,12 +53,6 @@ def rewrite(data: Path, seed: str, change) -> None:
     write_seed(data, seed, [change(row) for row in read_seed(data, seed)])
 
 
-def build_for(dbt: InProcess, *judges: str, variables: dict | None = None) -> Ended:
-    """Build what these data tests judge, and run them and no other; a whole build needs three times as long."""
-    selected = [f"+{judge}" for judge in judges]
-    return dbt("build", "--select", *selected, "--indirect-selection", "empty", variables=variables)
-
-
 def check_no_manifest(dbt: InProcess, text: str) -> None:
     """Check that no manifest is left; on PostgreSQL another command writes it, and the build says that it cannot."""
     assert "No manifest" in text
@@ -99,7 +84,7 @@ def test_what_can_be_read_is_held_and_a_record_that_is_not_in_the_export_is_name
     path = dbt.project.data / "held_images.csv"
     lines = ["24,reviewer,", ",,", "25.0,,", '"00,010.",,', "24,,", *(f"{n},," for n in range(901, 913)), "", ""]
     path.write_text("recid,held_by,held_on\n" + "\n".join(lines))
-    ended = build_for(dbt, "held_images_can_be_read", "held_images_are_in_the_export", "something_is_linked")
+    ended = dbt("build", *NO_UNIT_TESTS)
     assert ended.success, ended.text
     assert outcomes(dbt) == {"linked": 17, "held_back": 3}
     assert (
@@ -171,13 +156,13 @@ def test_a_small_build_without_links_passes_with_a_warning(dbt):
     data = dbt.project.data
     write_seed(data, "filemaker_images_metadata", read_seed(data, "filemaker_images_metadata")[:19])
     write_seed(data, "s3_inventory", [])
-    ended = build_for(dbt, "something_is_linked", "no_reason_takes_most_rows")
+    ended = dbt("build", *NO_UNIT_TESTS)
     assert ended.success, ended.text
     assert "19 of 19 rows are skipped as missing_object. Likely cause: source_prefix or the listing" in ended.text
     # with a row more it fails
     lay_over(dbt, "base")
     write_seed(data, "s3_inventory", [])
-    ended = build_for(dbt, "something_is_linked", "no_reason_takes_most_rows")
+    ended = dbt("build", *NO_UNIT_TESTS)
     assert not ended.success
     assert "Nothing is linked: 20 of 20 rows are skipped as missing_object. Likely cause: source_prefix" in ended.text
 
@@ -211,7 +196,7 @@ def test_a_prefix_that_no_object_has_fails_the_build_and_names_the_one_that_is_t
 
 def test_pictures_of_a_phone_that_became_jpegs_are_linked(dbt):
     lay_over(dbt, "heic-became-jpg")
-    ended = build_for(dbt, *RECORD_NUMBERS, "something_is_linked")
+    ended = dbt("build", *NO_UNIT_TESTS)
     assert ended.success, ended.text
     assert outcomes(dbt) == {"linked": 100}
 
@@ -223,18 +208,21 @@ def test_what_is_no_extension_of_a_media_file_proves_nothing_and_a_person_can_ov
         "filemaker_images_metadata",
         lambda row: row | {"fileName": names[int(row["recid"]) % 6]},
     )
-    assert build_for(dbt, *RECORD_NUMBERS).success
+    judges = ["test", "--select", "record_numbers_fit_the_objects", "record_numbers_are_confirmed"]
+    assert dbt("build", "--select", "+record_number_evidence", *NO_TESTS).success
+    assert dbt(*judges).success
     assert dbt.project.query("select * from record_number_evidence") == [(8, 4, 0, False)]
     rewrite(
         dbt.project.data,
         "filemaker_images_metadata",
         lambda row: row | {"fileName": "1.png" if int(row["recid"]) < 15 else "2.jpg"},
     )
-    ended = build_for(dbt, *RECORD_NUMBERS)
+    assert dbt("build", "--select", "+record_number_evidence", *NO_TESTS).success
+    ended = dbt(*judges)
     assert not ended.success
     assert "The record numbers do not fit the objects (of 5 file names" in ended.text
     assert "set record_numbers_confirmed to true in dbt_project.yml" in ended.text
-    ended = build_for(dbt, *RECORD_NUMBERS, "something_is_linked", variables={"record_numbers_confirmed": True})
+    ended = dbt("build", *NO_UNIT_TESTS, variables={"record_numbers_confirmed": True})
     assert ended.success, ended.text
     assert "Of 5 file names with an extension other than the commonest, only 0 agree with their object" in ended.text
     assert outcomes(dbt) == {"linked": 20}

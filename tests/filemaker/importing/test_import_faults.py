@@ -27,7 +27,7 @@ from tests.support.importing import (
     violations,
 )
 
-RECORDS = 200
+RECORDS = 500
 
 
 def secrets_of(server) -> set[str]:
