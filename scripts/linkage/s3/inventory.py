@@ -16,8 +16,9 @@ from linkage.s3.inventory_manifest import FIELDS, OF_VERSIONS, Manifest
 from linkage.s3.listing import ListedObject
 from linkage.seeds import escaped, find_malformed_line, literal
 
-# DuckDB's, which sorts on disk what exceeds it.
-MEMORY_LIMIT = "200MB"
+# DuckDB sorts on disk what exceeds it. It would read a whole row group at once, which S3 makes as large as 128 MB.
+MEMORY_LIMIT = "160MB"
+SETTINGS = f"set memory_limit = '{MEMORY_LIMIT}'; set disable_parquet_prefetching = true"
 FETCHED = 10_000  # rows at a time
 ANOTHER_DAY = "use another day's delivery"
 TEXTS = ("bucket", "key", "e_tag", "storage_class")
@@ -99,7 +100,7 @@ def load_inventory(connection: duckdb.DuckDBPyConnection, folder: Path, manifest
     Raises UnusableInput if anything in the delivery is missing, is not what S3
     delivered or cannot be read, or if a row is about another bucket.
     """
-    connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+    connection.execute(SETTINGS)
     connection.execute(TABLE)
     found, fetch = open_delivery(manifest, folder)
     path, files = folder / "delivered", []
@@ -156,7 +157,12 @@ def load_parquet(connection: duckdb.DuckDBPyConnection, manifest: Manifest, path
         is_time = types["last_modified_date"].startswith("TIMESTAMP")
         modified = PARQUET_TIME if is_time else "cast(last_modified_date as varchar)"
         return load(connection, manifest, files, source, line="file_row_number + 1", key="key", modified=modified)
-    except (duckdb.IOException, duckdb.OutOfMemoryException):  # no room
+    except duckdb.OutOfMemoryException:
+        raise UnusableInput(
+            f"{files[-1]} has row groups that need more memory than {MEMORY_LIMIT}; choose CSV in the inventory's "
+            "configuration, and use the first delivery after that"
+        ) from None
+    except duckdb.IOException:  # no room
         raise
     except duckdb.Error:
         raise UnusableInput(f"{files[-1]} is not a Parquet file that can be read; {ANOTHER_DAY}") from None
@@ -164,11 +170,12 @@ def load_parquet(connection: duckdb.DuckDBPyConnection, manifest: Manifest, path
 
 def load_csv(connection: duckdb.DuckDBPyConnection, manifest: Manifest, path: Path, files: list[str]) -> int:
     """Load the file at `path`, the last of `files`, as `load` does; its keys are decoded."""
-    text = path.with_suffix(".csv")
+    text, lines, last = path.with_suffix(".csv"), 0, b"\n"
     try:
         with gzip.open(path) as packed, text.open("wb") as file:
             while chunk := packed.read(CHUNK):
                 file.write(chunk)
+                lines, last = lines + chunk.count(b"\n"), chunk[-1:]
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise UnusableInput(f"{files[-1]} is not a whole file in gzip format; {ANOTHER_DAY}") from None
     types = ", ".join(f"{literal(field)}: 'varchar'" for field in manifest.fields)
@@ -178,12 +185,15 @@ def load_csv(connection: duckdb.DuckDBPyConnection, manifest: Manifest, path: Pa
     )
     source, line, modified = f"read_csv({arguments})", "row_number() over ()", "last_modified_date"
     try:
-        return load(connection, manifest, files, source, line=line, key=CSV_KEY, modified=modified)
+        rows = load(connection, manifest, files, source, line=line, key=CSV_KEY, modified=modified)
     except duckdb.InvalidInputException:
         problem = find_malformed_line(text, arguments, len(manifest.fields))
         raise UnusableInput(f"{files[-1]} cannot be read: {problem}; {ANOTHER_DAY}") from None
-    finally:
-        text.unlink()
+    lines += last != b"\n"
+    if rows != lines:  # in a key, S3 encodes a line feed
+        raise UnusableInput(f"{files[-1]} has {lines:,} lines but {rows:,} rows; {ANOTHER_DAY}")
+    text.unlink()
+    return rows
 
 
 def load(
