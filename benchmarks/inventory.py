@@ -15,7 +15,7 @@ from linkage.paths import PROJECT_ROOT
 from sandbox.settings import DUMP
 
 BUCKET = "clinic"
-ROWS, FILES = 1_000_000, 10
+ROWS, FILES = 10_000_000, 10
 # One file: numbers from one to below another, in no order, as S3 delivers them.
 QUERY = """
 select '{bucket}' as bucket, '{dump}' || i || case when i % 20 = 7 then '.png' else '.jpg' end as key,

@@ -1,16 +1,21 @@
 """A delivery of S3 Inventory gives what a listing of the bucket gives."""
 
 import csv
+import json
 import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from botocore.validate import ParamValidator
 
 from linkage.files import csv_lines
+from linkage.paths import PROJECT_ROOT
+from linkage.s3.inventory_manifest import FORMATS, NEEDED
 from list_s3_objects import main
 from sandbox.s3_server import client
 from tests.support.inventories import objects, part, replace_part, rows_of, upload, write_delivery
@@ -177,6 +182,36 @@ def test_what_s3_refuses_is_one_sentence(s3, proxy, tmp_path, run_here, delivere
     assert re.fullmatch(r"error: [^\n]+\n", run.stderr) and saying in run.stderr
     assert not (tmp_path / "out.csv").exists()
     assert not (tmp_path / "data").exists()
+
+
+# --- the examples in docs/inventory.md -------------------------------------------------------------------------------
+
+
+def examples() -> list[dict]:
+    """The configuration, the policy of S3, and the policy of whoever runs the command."""
+    text = (PROJECT_ROOT / "docs" / "inventory.md").read_text(encoding="utf-8")
+    return [json.loads(example) for example in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+
+
+def test_the_configuration_in_the_docs_is_one_that_s3_takes_and_has_every_field_that_is_needed(s3_environment):
+    configuration, *_ = examples()
+    model = client(s3_environment).meta.service_model.operation_model("PutBucketInventoryConfiguration")
+    shape = model.input_shape.members["InventoryConfiguration"]
+    assert not ParamValidator().validate(configuration, shape).has_errors()
+    assert set(configuration["OptionalFields"]) <= set(shape.members["OptionalFields"].member.enum)
+    assert {"Bucket", "Key", *configuration["OptionalFields"]} == {*NEEDED, "StorageClass"}
+    assert configuration["Destination"]["S3BucketDestination"]["Format"] in FORMATS
+
+
+def test_a_run_asks_for_nothing_that_the_policy_does_not_allow(s3, proxy, tmp_path, run_here, delivered):
+    through = s3.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    assert taken(run_here, delivered, tmp_path / "out.csv", **through)
+    (statement,) = examples()[2]["Statement"]
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "s3:GetObject")
+    allowed = statement["Resource"].replace("INVENTORY-BUCKET", s3.bucket).replace("CLINIC-BUCKET", "dump")
+    assert {request.kind for request in proxy.seen} == {GET}
+    for request in proxy.seen:
+        assert fnmatchcase(f"arn:aws:s3:::{request.bucket}/{request.key}", allowed)
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------
