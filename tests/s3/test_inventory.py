@@ -15,7 +15,8 @@ from botocore.validate import ParamValidator
 
 from linkage.files import csv_lines
 from linkage.paths import PROJECT_ROOT
-from linkage.s3.inventory_manifest import FORMATS, NEEDED
+from linkage.s3.inventory_delivery import find_part
+from linkage.s3.inventory_manifest import FORMATS, NEEDED, Part
 from list_s3_objects import main
 from sandbox.s3_server import client
 from tests.support.inventories import objects, part, replace_part, rows_of, upload, write_delivery
@@ -136,6 +137,28 @@ def test_a_delivery_can_be_copied_elsewhere_as_long_as_its_folders_stay_together
     assert len(taken(run_here, address, out, **s3.environment)) == 2
     manifest.parents[1].rename(tmp_path / "synced")
     assert len(taken(run_here, tmp_path / "synced" / manifest.parent.name / "manifest.json", out)) == 2
+
+
+def test_a_manifest_beside_its_files_is_enough(tmp_path, run_here):
+    manifest = write_delivery(tmp_path / "1", objects("1.jpg", "2.jpg"))
+    for path in (*manifest.parent.iterdir(), part(manifest, 0), part(manifest, 1)):
+        path.rename(tmp_path / path.name)
+    assert len(taken(run_here, tmp_path / "manifest.json", tmp_path / "out.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("manifest", "key", "expected"),
+    [
+        ("s3://b/p/src/daily/2026/manifest.json", "p/src/daily/data/1.gz", "s3://b/p/src/daily/data/1.gz"),
+        ("s3://b/2026/manifest.json", "p/src/daily/data/1.gz", "s3://b/data/1.gz"),
+        ("s3://b/copied/2026/manifest.json", "p/src/daily/data/1.gz", "s3://b/copied/data/1.gz"),
+        ("s3://b/p/src/daily/2026/manifest.json", "p/src/data/1.gz", "s3://b/p/src/data/1.gz"),
+        ("s3://b/p//src/daily/2026/manifest.json", "p/src/daily/data/1.gz", "s3://b/p//src/daily/data/1.gz"),
+    ],
+)
+def test_a_file_on_s3_is_near_its_manifest(manifest, key, expected):
+    """As S3 delivers it; copied to a bucket or a prefix; as in S3's own examples; and with a prefix that ends in /."""
+    assert find_part(manifest, Part(key, 1, "0" * 32)) == expected
 
 
 # --- downloads -------------------------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {  # to a delivery, a
     ),
     "a file above": (edit(lambda files: files[1].update(key="../x")), "outside of the delivery's folder"),
     "a foreign file": (edit(lambda files: files[1].update(key="other/data/x.gz")), "data/x.gz is missing"),
+    "a file with a line feed": (edit(lambda files: files[1].update(key="a/b\nc")), "outside of the delivery's folder"),
     "missing": (lambda manifest: part(manifest, 1).unlink(), "data/1.csv.gz is missing"),
     "cut": (
         lambda manifest: part(manifest).write_bytes(part(manifest).read_bytes()[:-1]),
@@ -122,7 +123,10 @@ def test_a_delivery_that_is_not_what_s3_delivered_is_refused(tmp_path, refused, 
 def test_an_inventory_without_a_field_that_is_needed_is_refused(tmp_path, refused, field, kind):
     of_versions = field in OF_VERSIONS
     manifest = write_delivery(tmp_path / "1", objects(SECRET), kind, versions=of_versions, without=(field,))
-    refused(manifest, "not all of VersionId, IsLatest" if of_versions else f"without the field {field}; add it")
+    refused(
+        manifest,
+        "not all of VersionId, IsLatest" if of_versions else f"without {field}; choose Size, LastModifiedDate and ETag",
+    )
 
 
 ROWS: dict[str, tuple[dict[str, str], str]] = {  # what the third row has in place of its values, and what must be said

@@ -79,11 +79,14 @@ def find_part(manifest: str, part: Part) -> str:
     A delivery can be copied to another bucket, prefix or disk, so the destination
     bucket that the manifest names does not count, and the file's key only if the
     manifest is below the same folder; else the file is in `data/` beside the
-    manifest's folder. That it is the right file is proved by its MD5.
+    manifest's folder or, on disk, somewhere else close by. That it is the right file is
+    proved by its MD5.
     """
     if not manifest.startswith(S3):
-        places = [folder / place(part) for folder in Path(manifest).parents]
-        return str(next((found for found in places[:3] if found.is_file()), places[min(1, len(places) - 1)]))
+        here, *above = Path(manifest).parents
+        folders = [*above[:1], here, *above[1:2]]
+        places = [*(folder / place(part) for folder in folders), here / Path(part.key).name]
+        return str(next((found for found in places if found.is_file()), places[0]))
     bucket, key = split(manifest)
     folder = part.key.removesuffix(place(part))
     if not (folder and key.startswith(folder)):

@@ -25,7 +25,7 @@ OF_VERSIONS = ("VersionId", "IsLatest", "IsDeleteMarker")
 FORMATS = ("CSV", "Parquet")
 PARQUET_FIELD = re.compile(r"\b(?:required|optional)\s+\w+\s+(\w+)")
 MD5 = re.compile("[0-9a-f]{32}")
-CHOOSE_FIELDS = "in the inventory's configuration, and use the first delivery after that"
+IN_CONFIGURATION = "in the inventory's configuration, and use the first delivery after that"
 
 
 class Part(NamedTuple):
@@ -71,16 +71,16 @@ def read_manifest(name: str, contents: bytes) -> Manifest:
         found = json.loads(contents)
         bucket, created = found["sourceBucket"], datetime.fromtimestamp(int(found["creationTimestamp"]) / 1000, UTC)
         kind, schema, files = found["fileFormat"], found["fileSchema"], found["files"]
-        if not (isinstance(bucket, str) and bucket and isinstance(schema, str) and isinstance(files, list)):
+        if not (bucket and bucket.isprintable() and isinstance(schema, str) and isinstance(files, list)):
             raise TypeError
-    except (ValueError, TypeError, KeyError, OverflowError, OSError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError):
         raise UnusableInput(
             f"{name} is not the manifest of an S3 Inventory; name the manifest.json of a delivery"
         ) from None
     if kind not in FORMATS:
         raise UnusableInput(
-            f"{name} is of an inventory {'in ORC' if kind == 'ORC' else 'in an unknown format'}, which is not read "
-            "here; choose CSV or Parquet in the inventory's configuration, and use the first delivery after that"
+            f"{name} belongs to an inventory {'in ORC' if kind == 'ORC' else 'in an unknown format'}, which cannot be "
+            f"read; choose CSV or Parquet {IN_CONFIGURATION}"
         )
     parquet = kind == "Parquet"
     named = PARQUET_FIELD.findall(schema) if parquet else [field.strip() for field in schema.split(",")]
@@ -97,13 +97,14 @@ def check_fields(name: str, fields: list[str]) -> bool:
         raise UnusableInput(f"{name} names a field twice in fileSchema; use another day's delivery")
     if missing := [field for field in NEEDED if FIELDS[field] not in fields]:
         raise UnusableInput(
-            f"{name} is of an inventory without the field {' and '.join(missing)}; add it {CHOOSE_FIELDS}"
+            f"{name} belongs to an inventory without {' and '.join(missing)}; choose Size, LastModifiedDate and ETag "
+            f"{IN_CONFIGURATION}"
         )
     of_versions = [field for field in OF_VERSIONS if FIELDS[field] in fields]
     if of_versions and len(of_versions) < len(OF_VERSIONS):
         raise UnusableInput(
-            f"{name} is of an inventory with the field {of_versions[0]}, but not all of {', '.join(OF_VERSIONS)}, so "
-            f"current versions cannot be distinguished; choose current or all versions {CHOOSE_FIELDS}"
+            f"{name} belongs to an inventory with {of_versions[0]}, but not all of {', '.join(OF_VERSIONS)}, so "
+            f"current versions cannot be distinguished; choose current or all versions {IN_CONFIGURATION}"
         )
     return bool(of_versions)
 
@@ -124,7 +125,7 @@ def read_parts(name: str, files: list[Any]) -> list[Part]:
             raise UnusableInput(
                 f"{name} lists no key, size or MD5checksum for file {number}; use another day's delivery"
             )
-        if {"", ".", ".."}.intersection(steps[-2:]) or ".." in steps or "\0" in part.key:
+        if {"", ".", ".."}.intersection(steps[-2:]) or ".." in steps or not part.key.isprintable():
             raise UnusableInput(
                 f"{name} lists a file outside of the delivery's folder (file {number}); use another day's delivery"
             )
