@@ -119,8 +119,8 @@ def test_an_inventory_that_is_older_than_two_days_is_taken_with_a_warning(tmp_pa
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_are_never_patterns_and_nothing_stays_in_the_temporary_folder(tmp_path, run_here, monkeypatch, kind):
-    odd, temporary = tmp_path / "day=1 [ab]*?'", tmp_path / "tmp bucket=x [cd]'"
-    temporary.mkdir()
+    odd, temporary = tmp_path / "day=1 [ab]*?'", tmp_path / "bucket=x" / "[cd]*'"
+    temporary.mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     manifest = write_delivery(tmp_path / "1", objects("1.jpg", "2.jpg"), kind)
     manifest.parents[2].rename(odd)

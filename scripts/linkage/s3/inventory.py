@@ -181,7 +181,8 @@ def load_csv(connection: duckdb.DuckDBPyConnection, manifest: Manifest, path: Pa
     types = ", ".join(f"{literal(field)}: 'varchar'" for field in manifest.fields)
     arguments = (
         f"{literal(escaped(text))}, columns = {{{types}}}, header = false, all_varchar = true, auto_detect = false, "
-        "delim = ',', quote = '\"', escape = '\"', nullstr = '', buffer_size = 8000000"
+        "delim = ',', quote = '\"', escape = '\"', nullstr = '', hive_partitioning = false, "
+        "buffer_size = 8000000"
     )
     source, line, modified = f"read_csv({arguments})", "row_number() over ()", "last_modified_date"
     try:
