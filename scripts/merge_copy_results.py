@@ -29,8 +29,8 @@ def main() -> None:
     for sentence in missing_shards(options.files):
         print(f"warning: {sentence}", file=sys.stderr)
     print(
-        f"{done.added:,} of the {done.read:,} lines of {len(files):,} {'file' if len(files) == 1 else 'files'} added to "
-        f"{path}, which has {done.lines:,} lines now"
+        f"files {len(files):,}   lines {done.read:,}   added {done.added:,}   "
+        f"already there {done.read - done.added:,}: {path} has {done.lines:,} lines"
     )
 
 

@@ -131,7 +131,7 @@ def take_lines(tables: Tables, file: int, records: Iterable[bytes]) -> None:
                 latest = max(latest, time if TIME.fullmatch(time) else as_written(time))
                 rows.append((file, position, latest, text))
             appender.append_rows(rows)
-        appender.close()
+        appender.flush()
 
 
 def find_new_lines(tables: Tables) -> None:
