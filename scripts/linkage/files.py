@@ -136,17 +136,18 @@ def create_file(path: Path, text: str) -> None:
     """
     if path.exists():
         return
-    with suppress(OSError, UnusableInput):
-        descriptor, temporary = make_temporary(path)
+    with suppress(OSError):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                lock(descriptor)
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
-                os.link(temporary, path)  # while the file is open, for only then is it locked
+                os.link(temporary, path)
             return
         finally:
-            temporary.unlink()
+            Path(temporary).unlink()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
