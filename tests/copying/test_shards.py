@@ -1,13 +1,21 @@
 """Several runs copy one manifest in parts: disjoint and whole, with few requests, and without disturbing each other."""
 
+import fcntl
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
 
+import botocore.session
 import pytest
+import yaml
+from botocore.validate import ParamValidator
 
 import copy_objects
 import merge_copy_results
@@ -168,8 +176,6 @@ def test_the_manifest_is_checked_as_a_whole_in_each_shard(s3, proxy, copy_here):
 
 
 def test_a_second_run_of_a_shard_is_refused_while_the_first_one_runs(s3, proxy, copy_here):
-    import fcntl
-
     rows = pictures(s3, 4)
     copy_here(proxy, rows, "--shard", "1/4")
     with path_of(s3, "1/4").open("rb") as held:
@@ -338,3 +344,53 @@ def test_a_conflict_with_another_shards_canary_is_waited_out(s3, proxy, copy_her
 def examples(kind: str) -> list[str]:
     page = (PROJECT_ROOT / "docs" / "shards.md").read_text(encoding="utf-8")
     return re.findall(rf"^```{kind}\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_example_for_xargs_copies_everything_and_merges_it(s3, tmp_path):
+    [example, *_] = examples("sh")
+    rows = pictures(s3, 6)
+    write_manifest(tmp_path, rows)
+    (tmp_path / "scripts").symlink_to(PROJECT_ROOT / "scripts")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["sh", "-ec", example],
+        cwd=tmp_path,
+        env=s3.environment | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended
+    assert ended.stdout.count("already present 0") == 4
+    assert "files 4   lines 6   added 6   already there 0" in ended.stdout
+    assert {line["image_id"] for line in results(s3)} == {row.image_id for row in rows}
+
+
+def test_the_example_for_batch_is_one_that_aws_takes_and_retries_signals_only():
+    [example] = examples("json")
+    definition = json.loads(example)
+    model = botocore.session.get_session().get_service_model("batch").operation_model("RegisterJobDefinition")
+    assert not ParamValidator().validate(definition, model.input_shape).has_errors()
+    conditions = definition["retryStrategy"]["evaluateOnExit"]
+    assert len(conditions) <= 5, "AWS Batch takes no more"
+
+    def action(code):
+        """What AWS Batch does: the first condition that matches counts, and a job that none matches is retried."""
+        patterns = [(one["onExitCode"], one["action"]) for one in conditions if "onExitCode" in one]
+        return next((action for pattern, action in patterns if fnmatch(str(code), pattern)), "RETRY")
+
+    assert [action(code) for code in (0, 1, 2, 137, 143)] == ["EXIT", "EXIT", "EXIT", "RETRY", "RETRY"]
+
+
+def test_the_example_for_kubernetes_has_as_many_shards_as_completions_and_does_not_retry_1_and_2():
+    [example] = examples("yaml")
+    job = yaml.safe_load(example)["spec"]
+    pod = job["template"]["spec"]
+    assert job["completionMode"] == "Indexed"
+    assert {"name": "SHARDS", "value": str(job["completions"])} in pod["containers"][0]["env"]
+    assert pod["restartPolicy"] == "Never", "a policy for failures needs it"
+    fail, ignore = job["podFailurePolicy"]["rules"]
+    assert (fail["action"], fail["onExitCodes"]["values"]) == ("FailIndex", [1, 2])
+    assert fail["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
+    assert (ignore["action"], ignore["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    assert job["backoffLimitPerIndex"] > 0, "FailIndex needs it"
