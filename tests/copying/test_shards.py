@@ -277,9 +277,9 @@ def test_a_shards_times_are_never_before_those_of_the_merged_file(s3, proxy, cop
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A stub of S3 with so many objects that their listing takes more than a shard's pages, and their manifest."""
+    """A stub of S3 and the manifest of its objects, of which so many are copied that a listing of all has too many pages."""
     folder = tmp_path_factory.mktemp("many")
-    with stub_server(30_000, 0) as environment:
+    with stub_server(30_000, 0, copied=20_000) as environment:
         yield (
             environment | {"LINKAGE_DATA": str(folder / "data")},
             write_rows(folder / "manifest.csv", stub_rows(30_000)),
@@ -288,7 +288,7 @@ def many(tmp_path_factory):
 
 def test_a_shard_of_10_000_rows_makes_at_most_40_listing_requests_and_one_for_each_copy(many, run_here):
     environment, manifest = many
-    shard = "2/3"
+    shard = "3/3"
     for copied in (10_000, 0):
         before = requests_so_far(environment)
         ended = run_here(copy_objects.main, manifest, "--shard", shard, environment=environment)
