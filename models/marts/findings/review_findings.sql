@@ -17,7 +17,10 @@
     'huge_file': [],
     'weekend': [],
 } %}
-{%- set types = {'related_recid': 'bigint', 'related_patient_id': 'text'} %}
+{%- set types = {
+    'related_recid': 'bigint',
+    'related_patient_id': dbt.type_string(),
+} %}
 
 with findings as (
 
@@ -55,7 +58,7 @@ found as (
 final as (
 
     select
-        cast(found.finding as text) as finding,
+        {{ as_text('found.finding') }} as finding,
         findings.severity,
         found.image_id,
         found.recid,

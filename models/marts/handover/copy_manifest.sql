@@ -28,7 +28,7 @@ slugged as (
         *,
         trim(
             both '-' from {{ replace_runs(
-                lower_ascii("coalesce(\"type\", '')"), '[^a-z0-9]+', '-'
+                lower_ascii("coalesce(type, '')"), '[^a-z0-9]+', '-'
             ) }}
         ) as type_slug
     from outcomes
@@ -47,7 +47,7 @@ unlinked as (
         2 as part,
         filemaker_patient_id as owner_id,
         'unlinked/' || coalesce(nullif(type_slug, ''), 'untyped')
-        || '/' || cast(recid_number as varchar) || '.' || extension
+        || '/' || {{ as_text('recid_number') }} || '.' || extension
             as destination_key
     from slugged
 
