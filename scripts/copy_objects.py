@@ -15,6 +15,7 @@ from linkage.copying.report import (
     LABELS,
     STOPPED,
     Recorder,
+    Tally,
     describe_run,
     exit_code,
     report,
@@ -99,6 +100,8 @@ def copy_nothing(options: argparse.Namespace) -> int:
             for _ in results.read():
                 pass
     print(f"shard {options.shard}: nothing to copy, because {options.manifest} has fewer rows than shards", file=said)
+    if options.json:
+        report_json(Tally(), LABELS, {"shard": str(options.shard)})
     return 0
 
 

@@ -160,6 +160,8 @@ def test_a_shard_copies_its_rows_into_a_file_of_its_own_beside_the_results(s3, p
 
 def test_a_shard_without_rows_says_so_and_leaves_an_empty_file(s3, proxy, copy_here):
     rows = [picture(s3, 1)]
+    said = copy_here(proxy, rows, "--shard", "1/2", "--log-format=json").stdout
+    assert (json.loads(said)["shard"], set(json.loads(said)["totals"].values())) == ("1/2", {0})
     ended = copy_here(proxy, rows, "--shard", "1/2")
     assert (ended.returncode, ended.stdout) == (
         0,
@@ -277,7 +279,7 @@ def test_a_shards_times_are_never_before_those_of_the_merged_file(s3, proxy, cop
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A stub of S3 and the manifest of its objects, of which so many are copied that a listing of all has too many pages."""
+    """A stub of S3, of whose objects so many are copied that a listing of all has too many pages, and the manifest."""
     folder = tmp_path_factory.mktemp("many")
     with stub_server(30_000, 0, copied=20_000) as environment:
         yield (
