@@ -98,6 +98,7 @@ def test_within_one_file_the_position_counts_even_where_a_clock_was_set_back(mer
 
 def test_random_files_are_merged_in_any_portions_without_losing_a_line(merge, tmp_path, monkeypatch):
     monkeypatch.setattr(merging, "BATCH", 3)
+    monkeypatch.setattr(merging, "JOINED", 4)
     chance = random.Random(1)
     merged = write(tmp_path / "copy_results.csv")
     grown = {shard(tmp_path, number, 4): [] for number in range(1, 5)}

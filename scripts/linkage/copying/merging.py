@@ -24,6 +24,7 @@ MERGED = COPY_RESULTS._replace(elsewhere="name another file with -o")
 SHARD = COPY_RESULTS._replace(elsewhere="merge the other files without this one")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 BATCH = 10_000  # lines that are in memory at a time
+JOINED = 250_000  # lines that are joined at a time
 NAMED = 10  # shards that a warning names
 
 
@@ -100,10 +101,8 @@ def merge(tables: Tables, merged: LedgerFile, files: list[tuple[Path, BinaryIO]]
         "select count(*) filter (file = 0), count(*) filter (file > 0), (select count(*) from new_line) from line"
     )
     if added:
-        ordered = tables.connection.execute(
-            "select record from line left join new_line using (file, position) "
-            "where file = 0 or new_line.file is not null order by written_at, file, position"
-        )
+        choose_lines(tables)
+        ordered = tables.connection.execute("select record from chosen order by written_at, file, position")
         with write_atomically(merged.path) as target:
             target.write(HEADER.decode())
             while page := ordered.fetchmany(BATCH):
@@ -139,11 +138,13 @@ def find_new_lines(tables: Tables) -> None:
 
     Lines are compared by MD5 of 128 bits, so that ten million fit into little memory.
     """
+    tables.run("create table digested as select file, position, md5_number(record) as digest from line")
     tables.run("""
         create table identified as
         select file, position, digest, row_number() over (partition by digest, file order by position) as repetition
-        from (select file, position, md5_number(record) as digest from line)
+        from digested
     """)
+    tables.run("drop table digested")
     tables.run("""
         create table new_line as
         select min(file) as file, arg_min(position, file) as position
@@ -152,3 +153,18 @@ def find_new_lines(tables: Tables) -> None:
         having min(file) > 0
     """)
     tables.run("drop table identified")
+
+
+def choose_lines(tables: Tables) -> None:
+    """Make the table `chosen` of the lines of file 0 and the new ones of the others.
+
+    They are joined a part at a time: with all of ten million at once, DuckDB exceeds its memory limit.
+    """
+    tables.run("create table chosen as from line where file = 0")
+    for file, last in tables.run("select file, max(position) from line where file > 0 group by file order by file"):
+        for first in range(0, last + 1, JOINED):
+            part = f"file = {file} and position between {first} and {first + JOINED - 1}"
+            tables.run(
+                f"insert into chosen from (from line where {part}) as part "
+                f"semi join (from new_line where {part}) as new using (position)"
+            )
