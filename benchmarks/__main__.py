@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks import build, clinic, copying, importing, postgres, publish, review, shards
+from benchmarks import build, clinic, copying, importing, inventory, postgres, publish, review, shards
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "clinic": clinic.main,
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "shards": shards.main,
     "review": review.main,
     "import": importing.main,
+    "inventory": inventory.main,
 }
 
 chosen = sys.argv[1:] or list(BENCHMARKS)
