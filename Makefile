@@ -83,6 +83,7 @@ fuzz: setup  ## 200 random data folders against a second implementation of the r
 
 faults: setup  ## copying, with thousands of kills and broken requests
 	PYTHONPATH=scripts $(BIN)/python -m tests.copying.copy_faults
+	PYTHONPATH=scripts $(BIN)/python -m tests.copying.shard_faults
 
 lint: setup  ## style, types, and dependencies between rooms
 	$(BIN)/ruff check .

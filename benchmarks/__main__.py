@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks import build, clinic, copying, importing, inventory, postgres, publish, review
+from benchmarks import build, clinic, copying, importing, inventory, postgres, publish, review, shards
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "clinic": clinic.main,
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "postgres": postgres.main,
     "publish": publish.main,
     "copy": copying.main,
+    "shards": shards.main,
     "review": review.main,
     "import": importing.main,
     "inventory": inventory.main,

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -159,11 +160,10 @@ class Store:
         return xml(self.page(prefix, int(first[0])))
 
     def place_after(self, key: str) -> int:
-        """The place in the order of all keys that follows that of a source or a copy; else the first."""
-        number = self.number(key, "")
-        if number is None:
-            return 0
-        return number + 1 if key.startswith(DUMP) else self.objects + number + 1
+        """The place in the order of all keys of the first source or copy that follows this key."""
+        numbers = range(self.objects)
+        sources = bisect_right(numbers, key, key=source_key)
+        return sources + bisect_right(numbers, key, key=destination_key)
 
     def page(self, prefix: str, first: int) -> str:
         """Return a page of a listing; `first` is a place in the order of all keys that can exist."""

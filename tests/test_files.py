@@ -183,6 +183,13 @@ def test_a_file_is_created_only_if_there_is_none(paths):
         create_file(paths[0] / "d", "")
 
 
+def test_a_file_that_is_created_appears_whole(paths, monkeypatch):
+    there = []
+    monkeypatch.setattr(os, "fsync", lambda _: there.append(paths[2].exists()))
+    create_file(paths[2], "new c")
+    assert (there, contents(paths)) == ([False], OLD | {"c": "new c"})
+
+
 @pytest.mark.parametrize("characters", [5_000, 500_000])
 def test_a_disk_that_fills_up_leaves_everything_unchanged(paths, characters):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

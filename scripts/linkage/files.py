@@ -130,8 +130,24 @@ def take_names(temporaries: list[Path], paths: list[Path]) -> None:
 def create_file(path: Path, text: str) -> None:
     """Create a private file with a short `text`; a file that exists, or that another run creates meanwhile, stays.
 
+    Where there are hard links, it appears whole, for other runs may read it at once.
+
     Raises UnusableInput if it cannot be written.
     """
+    if path.exists():
+        return
+    with suppress(OSError):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                lock(descriptor)
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+                os.link(temporary, path)
+            return
+        finally:
+            Path(temporary).unlink()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

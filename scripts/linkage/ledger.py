@@ -245,6 +245,7 @@ def open_ledger(path: Path, ledger: Ledger) -> Iterator[LedgerFile]:
         raise UnusableInput(f"cannot write the results file {path}: {error.strerror}; {ledger.elsewhere}") from None
     try:
         lock(path, descriptor, ledger)
+        refuse_replaced(path, descriptor)
         os.fchmod(descriptor, 0o600)
         yield LedgerFile(path, descriptor, ledger)
     finally:
@@ -259,6 +260,16 @@ def lock(path: Path, descriptor: int, ledger: Ledger) -> None:
         raise UnusableInput(f"another run is writing to {path}; wait until it ends, or {ledger.elsewhere}") from None
     except OSError as error:
         raise UnusableInput(f"cannot lock {path}: {error.strerror}; name a file on this machine's disk") from None
+
+
+def refuse_replaced(path: Path, descriptor: int) -> None:
+    """Raise UnusableInput if the file was replaced before it was locked, as merging does: lines in it would be lost."""
+    try:
+        same = os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise UnusableInput(f"{path} has just been replaced by another run; run again")
 
 
 def read_ledger(path: Path, ledger: Ledger) -> Iterator[bytes]:

@@ -29,8 +29,9 @@ from tests.copying.copy_faults import (
     there_already,
     torment,
 )
+from tests.copying.shard_faults import Shards, torment_shards
 from tests.support import proxy as faults
-from tests.support.copier_process import CONTROLS, HURRIES
+from tests.support.copier_process import BLIND, CONTROLS, HURRIES
 from tests.support.copy_oracle import DONE, read_lines, versions, violations
 from tests.support.copying import CANARY_KEY
 from tests.support.proxy import COPY, LOST_ANSWER, SLOW_DOWN, Closed, fault
@@ -51,6 +52,16 @@ def test_under_kills_and_faults_every_object_is_copied_once_and_reported_truly(c
     assert not report.wrong
     assert report.kills >= 4
     assert report.faults.total() >= 50
+
+
+@pytest.mark.parametrize(("engine", "control"), [("crt", BLIND), ("boto3", HURRIES)])
+def test_shards_under_kills_and_faults_copy_every_object_once_and_merge_truly(clinic, proxy, engine, control):
+    chance = random.Random(f"shards {engine}")
+    driver = Shards(clinic([*SPECIAL, *[plain] * 10], chance), proxy, engine, chance, control)
+    report = torment_shards(driver, rounds=2)
+    assert not report.wrong
+    assert report.kills >= 1
+    assert report.faults.total() >= 10
 
 
 # --- the n-th request ------------------------------------------------------------------------------------------------
@@ -103,6 +114,7 @@ def clear(clinic, results):
 
 FOUND = {
     HURRIES: "",
+    BLIND: "",
     "overwrites": "was written 2 times",
     "takes any source": "the destination holds other bytes than the manifest's source",
     "lies": "is reported as copied, but nothing is at its destination",
@@ -125,7 +137,7 @@ def test_a_copier_without_one_of_its_safeguards_is_detected_and_the_real_one_is_
     driver.run(Plan(rates={COPY: {LOST_ANSWER: 0.4, SLOW_DOWN: 0.1}}, seed=1, surprise_at=12))
     driver.run(Plan())
     driver.judge()
-    if control == HURRIES:
+    if not FOUND[control]:
         assert not driver.report.wrong
     else:
         assert any(FOUND[control] in sentence for sentence in driver.report.wrong), driver.report.wrong

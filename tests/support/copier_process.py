@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import copy_objects
-from linkage.copying import rules
+from linkage.copying import resume, rules
 from linkage.copying import run as copy_run
 from linkage.copying.results import HEADER
 from linkage.ledger import LedgerFile
@@ -156,9 +156,15 @@ def hurry() -> None:
     copy_run.PAUSES = tuple(pause / 20 for pause in copy_run.PAUSES)
 
 
-HURRIES = "hurries"
+def copy_blindly() -> None:
+    """Finds the originals too many for a shard to list; otherwise the real copier."""
+    resume.source_pages = lambda _: sys.maxsize
+
+
+HURRIES, BLIND = "hurries", "blind"
 CONTROLS = {
     HURRIES: lambda: None,
+    BLIND: copy_blindly,
     "overwrites": overwrite,
     "takes any source": take_any_source,
     "lies": lie,

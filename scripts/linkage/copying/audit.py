@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from linkage.copying.canary import canary_keys, etags_tell
-from linkage.copying.manifest import count_rows, find_buckets
+from linkage.copying.manifest import find_buckets
 from linkage.copying.report import Recorder, Tally
 from linkage.copying.results import COPY_RESULTS
 from linkage.copying.resume import make_plan, planned_rows, take_results
 from linkage.copying.rules import SIZE_DIFFERS, TOO_LARGE, Outcome, Store
 from linkage.copying.run import run_rows
+from linkage.copying.shards import take_part
 from linkage.copying.tables import Tables, private_tables
 from linkage.ledger import read_ledger
 from linkage.progress import progress
@@ -29,10 +30,10 @@ class Audit(NamedTuple):
     rows: int
 
 
-def audit_manifest(tables: Tables, results: Path, *, workers: int, log: bool) -> Audit:
-    """Compare every row of the manifest with the store."""
-    take_results(tables, read_ledger(results, COPY_RESULTS))
-    return audit(tables, workers=workers, log=log)
+def audit_manifest(tables: Tables, rows: int, *results: Path, sharded: bool, workers: int, log: bool) -> Audit:
+    """Compare every row of the part, `rows` rows of the manifest, with the store."""
+    take_results(tables, *(read_ledger(path, COPY_RESULTS) for path in results))
+    return audit(tables, rows, sharded=sharded, workers=workers, log=log)
 
 
 def audit_results(results: Path, *, workers: int, log: bool) -> Audit:
@@ -53,25 +54,25 @@ def audit_results(results: Path, *, workers: int, log: bool) -> Audit:
             from newest_result
             where done
         """)
-        return audit(tables, workers=workers, log=log)
+        return audit(tables, take_part(tables), sharded=False, workers=workers, log=log)
 
 
-def audit(tables: Tables, *, workers: int, log: bool) -> Audit:
-    """Compare the rows of the table `manifest` with listings, and check each object that they do not prove.
+def audit(tables: Tables, rows: int, *, sharded: bool, workers: int, log: bool) -> Audit:
+    """Compare the rows of the view `part` with listings, and check each object that they do not prove.
 
     The originals are not listed, so that a row never counts as one to copy, and thus as missing, because of
     listings alone.
     """
-    rows = count_rows(tables)
     if not rows:
         return Audit(Tally(done=(VERIFIED,)), "", 0)
     find_endpoints(find_buckets(tables))
     lister = retrying_client()
-    plan = make_plan(tables, lister, partial(etags_tell, lister, canary_keys(tables)), rows, list_sources=False)
+    ask_etags = partial(etags_tell, lister, canary_keys(tables))
+    plan = make_plan(tables, lister, ask_etags, list_sources=False, sharded=sharded)
     store = Store(single_try_client(workers), plan.etags_tell)
     with progress(rows) as advance:
         recorder = Recorder(None, advance, log=log, translate=finding, done=(VERIFIED,))
-        ended = run_rows(planned_rows(tables, rows), store, recorder, send=None, workers=workers)
+        ended = run_rows(planned_rows(tables), store, recorder, send=None, workers=workers)
     return Audit(recorder.tally, ended, rows)
 
 

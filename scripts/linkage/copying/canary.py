@@ -25,7 +25,7 @@ CANARY_NAME = "image-linkage-canary"
 NO_ETAG = "0" * 32
 CONDITIONS = {"IfNoneMatch": "If-None-Match", "CopySourceIfMatch": "x-amz-copy-source-if-match"}
 OPTIONAL = {"TaggingDirective": "x-amz-tagging-directive", "AnnotationDirective": "x-amz-object-annotation-directive"}
-FORBIDDEN, PRECONDITION_FAILED = 403, 412
+FORBIDDEN, CONFLICT, PRECONDITION_FAILED = 403, 409, 412
 PAUSES = (0.2, 0.5, 1, 2, 4, 8)  # seconds before each further attempt, if there was no proper answer
 OF_ONE_IMAGE = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|^[0-9][0-9./_-]*$")
 
@@ -83,12 +83,20 @@ def check_store(send: Send, canaries: dict[str, str]) -> None:
 
 
 def write_canary(client: Any, bucket: str, key: str) -> None:
-    """Put the canary there unless the key is taken; raises UnusableInput if something else is there."""
-    try:
-        client.put_object(Bucket=bucket, Key=key, Body=CANARY, ContentType="text/plain", IfNoneMatch="*")
-    except ClientError as error:
-        if status(error) != PRECONDITION_FAILED:
-            raise
+    """Put the canary there unless the key is taken; raises UnusableInput if something else is there.
+
+    Other runs, such as those of the other shards, may do the same at this moment.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            client.put_object(Bucket=bucket, Key=key, Body=CANARY, ContentType="text/plain", IfNoneMatch="*")
+            break
+        except ClientError as error:
+            if status(error) == PRECONDITION_FAILED:
+                break
+            if status(error) != CONFLICT or pause is None:
+                raise
+            time.sleep(random.uniform(0.5, 1) * pause)
     if client.get_object(Bucket=bucket, Key=key)["Body"].read() != CANARY:
         raise UnusableInput(
             f"'{key}' in the bucket '{bucket}' is not what image-linkage puts there; move that object elsewhere"

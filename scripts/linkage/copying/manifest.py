@@ -209,12 +209,6 @@ def input_paths() -> list[Path]:
     return [data_folder() / f"{seed}.csv" for seed in SEED_COLUMNS if seed != "copy_results"]
 
 
-def count_rows(tables: Tables) -> int:
-    """How many rows the manifest has."""
-    [(rows,)] = tables.run("select count(*) from manifest")
-    return int(rows)
-
-
 def find_buckets(tables: Tables) -> list[str]:
     """The buckets of the manifest's sources and destinations."""
     both = "select source_bucket from manifest union select destination_bucket from manifest order by 1"

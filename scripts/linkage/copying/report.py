@@ -58,6 +58,11 @@ class Tally:
             what = f"{result.outcome} {result.error}".rstrip()
             self.not_done.append(f"  {result.image_id}  {what}: {' -> '.join(places(result))}")
 
+    def take_back(self, size: int) -> None:
+        """Count a row of this size, which was counted as copied, no longer."""
+        self.outcomes["copied"] -= 1
+        self.bytes_copied -= size
+
     @property
     def undone(self) -> int:
         """How many rows have an outcome that is not one of `done`."""
@@ -84,10 +89,20 @@ class Recorder:
         self.tally = Tally(done)
         self.batch: list[Result] = []
         self.flushed = time.monotonic()
+        self.confirming, self.confirmed = False, 0
+
+    def begin_confirming(self) -> None:
+        """From now on, outcomes are about rows recorded as copied; one that is confirmed gets no new line."""
+        self.confirming = True
 
     def record(self, row: ManifestRow, outcome: Outcome, attempts: int) -> None:
         """Take the outcome of one row, decided after this many attempts (0: known without a request)."""
         name, destination_etag, error = self.translate(outcome)
+        if self.confirming:
+            self.confirmed += 1
+            if name == "copied":
+                return
+            self.tally.take_back(row.source_size)
         image_id, source_bucket, source_key, source_etag, size, destination_bucket, destination_key = row
         self.batch.append(
             Result(
@@ -172,9 +187,9 @@ def report_run(run: dict[str, object]) -> None:
     )
 
 
-def report_json(tally: Tally, labels: dict[str, str], run: dict[str, object] | None = None) -> None:
-    """Print how often each outcome occurred, and the description of a run, as the last line of JSON."""
-    print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in labels}, **(run or {})}))
+def report_json(tally: Tally, labels: dict[str, str], about: dict[str, object]) -> None:
+    """Print how often each outcome occurred, and what they are about, as the last line of JSON."""
+    print(json.dumps({"totals": {outcome: tally.outcomes[outcome] for outcome in labels}, **about}))
 
 
 def exit_code(tally: Tally, ended: str, rows: int) -> int:

@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, NamedTuple
 
-from linkage.copying.manifest import COLUMNS, ManifestRow, count_rows, refuse_first
+from linkage.copying.manifest import COLUMNS, ManifestRow, refuse_first
 from linkage.copying.results import COLUMNS as RESULT_COLUMNS
 from linkage.copying.rules import DONE, HELD_BACK
 from linkage.copying.tables import Tables, csv_source
@@ -16,25 +16,56 @@ from linkage.macros import macro_sql
 from linkage.s3.listing import list_objects
 
 COPY, LOOK, VERIFIED, HELD = "copy", "look", "verified", "held"
+VERIFY = "verify"
 LISTED_PREFIXES = 100  # of sources: those with the most rows
 LISTERS = 8  # threads
 ROWS_OF_A_PART = 4_000  # of a prefix that several threads list, at least
 LEAST_PAGES, ROWS_OF_A_PAGE = 10, 10  # a longer listing is abandoned: single requests would be fewer
+# The same for a shard, which lists twice: before its copies, and after them. As all shards list, each must make few
+# requests: 3 pages, and half as many again as the objects of its own rows take (1,000 each).
+SHARD_PAGES, SHARD_ROWS_OF_A_PAGE = 3, 666
+OBJECTS_OF_A_PAGE = 1_000
 PAGE = 5_000  # rows of a plan that are in memory at a time
+UNLINKED = "unlinked/"  # where copies without a patient are, in the order of their types
 PlannedRow = tuple[ManifestRow, str, str]
 Listing = tuple[str, str, str, str]  # bucket and prefix; after which key, and until which
 
 
 class Plan(NamedTuple):
-    """Whether ETags show what the bytes are, whether the listings are complete, and whether nothing is left to do."""
+    """Whether ETags show what the bytes are, whether the listings are complete, and whether nothing is left to do.
+
+    `blind`: rows are to be copied whose source no listing has shown, so that S3's answer does not prove their size.
+    """
 
     etags_tell: bool
     listings_complete: bool
     finished: bool
+    blind: bool
 
 
-def take_results(tables: Tables, records: Iterable[bytes]) -> None:
-    """Make the table `newest_result`: the newest record of each destination, `done` if it was verified."""
+def take_results(tables: Tables, *files: Iterable[bytes]) -> None:
+    """Make the table `newest_result`: each file's newest record of each destination, `done` if it was verified.
+
+    A record of any file may prove a copy: only if the listing still shows what it says.
+    """
+    for number, records in enumerate(files):
+        take_file(tables, records, "insert into newest_result" if number else "create table newest_result as")
+
+
+def latest_time(tables: Tables) -> str:
+    """The latest time in the table `newest_result`, as a ledger has it; empty if there is none."""
+    times = "'[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z'"
+    [(latest,)] = tables.run(
+        f"select coalesce(max(recorded_at), '') from newest_result where regexp_full_match(recorded_at, {times})"
+    )
+    return str(latest)
+
+
+def take_file(tables: Tables, records: Iterable[bytes], into: str) -> None:
+    """Put one file's newest record of each destination into the table `newest_result`.
+
+    The clocks of its runs are judged by this file alone: runs of several shards may well overlap.
+    """
     path = tables.folder / "results.csv"
     with path.open("wb") as file:
         file.writelines(records)
@@ -48,7 +79,7 @@ def take_results(tables: Tables, records: Iterable[bytes]) -> None:
     path.unlink()
     # A line about a held record has an ETag if the copy that it names was verified before.
     tables.run(f"""
-        create table newest_result as
+        {into}
         select
             *,
             outcome in {DONE} or (outcome = '{HELD_BACK}' and destination_etag is not null) as done,
@@ -101,55 +132,88 @@ def take_held(tables: Tables, held: Iterable[int]) -> None:
 
 
 def make_plan(
-    tables: Tables, client: Any, ask_etags: Callable[[], bool], rows: int, *, list_sources: bool = True
+    tables: Tables,
+    client: Any,
+    ask_etags: Callable[[], bool],
+    *,
+    list_sources: bool = True,
+    sharded: bool = False,
+    blindly: bool = False,
 ) -> Plan:
-    """Make the table `plan`, the next step of each row, from the results, what is held, and S3's listings.
+    """Make the table `plan`, the next step of each row of the part, from the results, what is held, and S3's listings.
 
     `ask_etags` is called while S3 lists: it returns whether ETags show what the
-    bytes are. The originals are listed only if the results do not verify the
-    first `rows` rows that are not held. `client` is used by several threads at once.
+    bytes are. The originals are listed only if the results do not verify all rows
+    that are not held. `client` is used by several threads at once.
+
+    If the run is `sharded`, only the part's own range of destinations is listed, and
+    the originals only if they are few: those of a part lie anywhere in the dump.
+    Where they are not listed, each is checked; or else, `blindly`, a row whose
+    destination is free is copied at once, under the conditions of every copy.
 
     Raises UnusableInput if S3 does not provide a listing.
     """
     tables.run("create table if not exists held (row_number bigint)")
     tables.run("""
         create view verified_before as
-        select manifest.*, destination_etag, verified_at
-        from manifest
+        select part.*, destination_etag, verified_at
+        from part
         inner join newest_result using (source_bucket, source_key, source_etag, destination_bucket, destination_key)
         where done and newest_result.size = source_size
     """)
     [(unknown,)] = tables.run(
-        "select count(*) from manifest anti join verified_before using (row_number) anti join held using (row_number) "
-        "where row_number <= ?",
-        rows,
+        "select count(*) from part anti join verified_before using (row_number) anti join held using (row_number)"
     )
-    listings = [*destination_listings(tables), *(source_listings(tables) if list_sources and unknown else [])]
-    etags_tell, complete = take_listings(tables, client, listings, ask_etags)
-    find_next_steps(tables, etags_tell)
-    [(unfinished,)] = tables.run(
-        f"select count(*) from plan where step not in ('{VERIFIED}', '{HELD}') and row_number <= ?", rows
-    )
-    return Plan(etags_tell, complete, not unfinished)
+    listings = destination_ranges(tables) if sharded else destination_listings(tables)
+    pages = most_pages(tables, sharded)
+    listing_sources = list_sources and unknown and not (sharded and source_pages(tables) > pages)
+    if listing_sources:
+        listings += source_listings(tables)
+    etags_tell, complete = take_listings(tables, client, listings, ask_etags, pages, together=sharded)
+    blind = blindly and bool(unknown) and not listing_sources and complete
+    find_next_steps(tables, etags_tell, blind)
+    [(unfinished,)] = tables.run(f"select count(*) from plan where step not in ('{VERIFIED}', '{HELD}')")
+    return Plan(etags_tell, complete, not unfinished, blind)
+
+
+def most_pages(tables: Tables, sharded: bool) -> int:
+    """How many pages of a listing, or of all listings of a shard, are worth more than single requests."""
+    least, rows_of_a_page = (SHARD_PAGES, SHARD_ROWS_OF_A_PAGE) if sharded else (LEAST_PAGES, ROWS_OF_A_PAGE)
+    [(rows,)] = tables.run("select count(*) from part")
+    return least + int(rows) // rows_of_a_page
+
+
+def source_pages(tables: Tables) -> int:
+    """How many pages a listing of the originals has at least: they are those of the whole manifest."""
+    [(pages,)] = tables.run(f"select coalesce(sum(rows // {OBJECTS_OF_A_PAGE}), 0) from source_prefix")
+    return int(pages)
 
 
 def take_listings(
-    tables: Tables, client: Any, listings: list[Listing], ask_etags: Callable[[], bool]
+    tables: Tables,
+    client: Any,
+    listings: list[Listing],
+    ask_etags: Callable[[], bool],
+    most_pages: int,
+    *,
+    together: bool = False,
 ) -> tuple[bool, bool]:
     """Make the table `listed`; return the result of `ask_etags`, and whether the listings are complete.
+
+    A listing of more than `most_pages` is abandoned; with `together`, all of them have so many pages.
 
     DuckDB's appender takes 3 s for a million objects, a CSV file in between 5 s.
     """
     tables.run("create table listed (bucket text, key text, size bigint, etag text, modified text, storage_class text)")
-    most_pages = LEAST_PAGES + count_rows(tables) // ROWS_OF_A_PAGE
-    failed, lock = threading.Event(), threading.Lock()
+    failed, lock, shared = threading.Event(), threading.Lock(), count(1)
     with tables.connection.cursor() as cursor, ThreadPoolExecutor(LISTERS) as pool:
         cursor.begin()
         appender = cursor.appender("listed")
 
         def take(listing: Listing) -> bool:
-            for number, page in enumerate(list_objects(client, *listing)):
-                if failed.is_set() or number == most_pages:
+            numbers = shared if together else count(1)
+            for page in list_objects(client, *listing):
+                if failed.is_set() or next(numbers) > most_pages:
                     return False
                 with lock:
                     appender.append_rows([(listing[0], *found) for found in page])
@@ -170,10 +234,30 @@ def take_listings(
 def destination_listings(tables: Tables) -> list[Listing]:
     """One listing per destination bucket, of the folder that all of its keys share."""
     ends = tables.run(
-        "select destination_bucket, min(destination_key), max(destination_key) from manifest group by all order by 1"
+        "select destination_bucket, min(destination_key), max(destination_key) from part group by all order by 1"
     )
-    shared = [(bucket, os.path.commonprefix(keys)) for bucket, *keys in ends]  # noqa: RUF071 (characters are meant)
-    return [(bucket, prefix[: prefix.rfind("/") + 1], "", "") for bucket, prefix in shared]
+    return [(bucket, shared_folder(first, last), "", "") for bucket, first, last in ends]
+
+
+def destination_ranges(tables: Tables) -> list[Listing]:
+    """Listings per destination bucket from the part's first key to its last, in and outside UNLINKED.
+
+    As the manifest is in the order of patients, there is little else between the two if keys
+    begin with the patient; with another destination_key_template there may be everything.
+    """
+    ends = tables.run(
+        "select destination_bucket, min(destination_key), max(destination_key) from part "
+        "group by destination_bucket, starts_with(destination_key, ?) order by all",
+        UNLINKED,
+    )
+    # A key without its last character is before it, and hardly any other is between the two.
+    return [(bucket, shared_folder(first, last), first[:-1], last) for bucket, first, last in ends]
+
+
+def shared_folder(first: str, last: str) -> str:
+    """The folder that two keys share, with its `/`; empty if there is none."""
+    prefix = os.path.commonprefix([first, last])  # noqa: RUF071 (characters are meant)
+    return prefix[: prefix.rfind("/") + 1]
 
 
 def source_listings(tables: Tables) -> list[Listing]:
@@ -201,43 +285,46 @@ def second_of(time: str) -> str:
     return f"try_strptime({time}[:19], '%Y-%m-%dT%H:%M:%S')"
 
 
-def find_next_steps(tables: Tables, etags_tell: bool) -> None:
+def find_next_steps(tables: Tables, etags_tell: bool, blind: bool) -> None:
     """Make the table `plan`: whether each row is held back, verified, must be copied, or must be checked.
 
     It is verified if its destination is listed with the ETag and the size that
     an earlier run verified, and, where ETags do not show what the bytes are, if
     it has not been written since. It is to be copied if its source is listed with
-    the manifest's ETag and size, and its destination is not listed.
+    the manifest's ETag and size, or the run is `blind`, and its destination is not listed.
     """
     unchanged = "true" if etags_tell else f"{second_of('modified')} <= verified_at"
     tables.run(f"""
         create table plan as
         with verified as (
-            select row_number, destination_etag
+            select row_number, max(destination_etag) as destination_etag
             from verified_before
             semi join listed
                 on bucket = destination_bucket and key = destination_key
                 and etag = destination_etag and size = source_size and {unchanged}
+            group by row_number
         ),
         source_listed as (
             select row_number
-            from manifest
+            from part
             semi join listed
                 on bucket = source_bucket and key = source_key and etag = source_etag and size = source_size
         ),
         destination_listed as (
-            select row_number from manifest semi join listed on bucket = destination_bucket and key = destination_key
+            select row_number from part semi join listed on bucket = destination_bucket and key = destination_key
         )
         select
             row_number,
             case
                 when held.row_number is not null then '{HELD}'
                 when verified.row_number is not null then '{VERIFIED}'
-                when source_listed.row_number is not null and destination_listed.row_number is null then '{COPY}'
+                when
+                    (source_listed.row_number is not null or {blind}) and destination_listed.row_number is null
+                    then '{COPY}'
                 else '{LOOK}'
             end as step,
             coalesce(destination_etag, '') as etag,
-        from manifest
+        from part
         left join held using (row_number)
         left join verified using (row_number)
         left join source_listed using (row_number)
@@ -246,15 +333,49 @@ def find_next_steps(tables: Tables, etags_tell: bool) -> None:
     tables.run("drop table listed")
 
 
-def planned_rows(tables: Tables, rows: int) -> Iterator[PlannedRow]:
-    """The first rows in the manifest's order, each with its step and, if it is verified, its listed ETag."""
+def planned_rows(tables: Tables) -> Iterator[PlannedRow]:
+    """The part's rows in the manifest's order, each with its step and, if it is verified, its listed ETag."""
     page = f"""
         select {", ".join(COLUMNS)}, step, etag
-        from manifest
+        from part
         inner join plan using (row_number)
         where row_number between ? and ?
         order by row_number
     """
-    for first in range(1, rows + 1, PAGE):
-        for *values, step, etag in tables.run(page, first, min(first + PAGE - 1, rows)):
+    [(first, last)] = tables.run("select coalesce(min(row_number), 1), coalesce(max(row_number), 0) from part")
+    for start in range(first, last + 1, PAGE):
+        for *values, step, etag in tables.run(page, start, start + PAGE - 1):
             yield ManifestRow(*values), step, etag
+
+
+def count_planned(tables: Tables) -> int:
+    """How many rows the plan has."""
+    [(rows,)] = tables.run("select count(*) from plan")
+    return int(rows)
+
+
+def unlisted_copies(tables: Tables, client: Any, records: Iterable[bytes], run_id: str) -> Iterator[PlannedRow]:
+    """The rows that a run has copied, by its `records`, and that S3 does not list with the manifest's ETag and size.
+
+    Each is to be verified. After a blind run, S3's answers prove every copy but for its size.
+
+    Raises UnusableInput if S3 does not provide a listing.
+    """
+    started = f"{run_id},".encode()
+    tables.run("drop table newest_result")
+    take_file(tables, (record for record in records if record.startswith(started)), "create table newest_result as")
+    take_listings(
+        tables, client, destination_ranges(tables), lambda: True, most_pages(tables, sharded=True), together=True
+    )
+    tables.run(f"""
+        create or replace table plan as
+        select row_number, '{VERIFY}' as step, '' as etag
+        from part
+        inner join newest_result using (destination_bucket, destination_key)
+        anti join listed
+            on bucket = destination_bucket and key = destination_key
+            and etag = destination_etag and listed.size = source_size
+        where outcome = 'copied'
+    """)
+    tables.run("drop table listed")
+    return planned_rows(tables)

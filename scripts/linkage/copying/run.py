@@ -15,7 +15,7 @@ from typing import Any
 
 from linkage.copying.manifest import ManifestRow
 from linkage.copying.report import Recorder
-from linkage.copying.resume import COPY, HELD, LOOK, VERIFIED, PlannedRow
+from linkage.copying.resume import COPY, HELD, LOOK, VERIFIED, VERIFY, PlannedRow
 from linkage.copying.rules import (
     DONE,
     HELD_BACK,
@@ -45,7 +45,6 @@ GARBAGE = 50_000
 # would be answered at this rate: waking up for each answer would cost a twentieth of the rate.
 IMPOSSIBLE = 150_000
 MOST_REFUSED = 20  # rows in a row; then a run ends in which no row went well
-VERIFY = "verify"
 ANSWERED = (200, 404, 412)
 CONTINUE = "run the same command again to continue where this run ended"
 REFUSED = (
@@ -132,7 +131,7 @@ def tasks(
         elif to_copy and not send and believe_listings:
             record(row, Outcome("copied"), 0)
         else:
-            yield Task(row, COPY if to_copy and send else LOOK)
+            yield Task(row, step if step == VERIFY or (to_copy and send) else LOOK)
 
 
 class CopyRun:
