@@ -23,7 +23,7 @@ totals as (
             ('already_linked', already_linked),
             ('skipped_or_unmatched', left_over),
         ] -%}
-        cast(sum("value") filter (where metric = '{{ metric }}') as bigint)
+        cast(sum(value) filter (where metric = '{{ metric }}') as bigint)
             as {{ name }},
         {% endfor -%}
         {{ loop.index }} as counted_order

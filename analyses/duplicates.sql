@@ -16,7 +16,7 @@ final as (
 
     select
         'record number' as what_is_shared,
-        cast(recid_number as varchar) as shared_value,
+        {{ as_text('recid_number') }} as shared_value,
         recid_number as recid,
         image_id,
         filemaker_patient_id,
@@ -43,7 +43,7 @@ final as (
         detail as shared_value,
         recid,
         image_id,
-        cast(null as varchar) as filemaker_patient_id,
+        {{ as_text('null') }} as filemaker_patient_id,
         patient_id
     from findings
     where finding in ('same_bytes_two_patients', 'same_bytes_same_patient')

@@ -19,7 +19,7 @@ final as (
         objects.reason,
         objects.recid,
         objects.bucket,
-        objects."key",
+        objects.key,
         objects.size,
         reasons.what_to_do
     from objects
@@ -33,4 +33,4 @@ order by
     {{ by_code_point('reason') }},
     recid,
     {{ by_code_point('bucket') }},
-    {{ by_code_point('"key"') }}
+    {{ by_code_point('key') }}

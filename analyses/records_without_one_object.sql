@@ -20,7 +20,7 @@ final as (
         outcomes.filemaker_date,
         outcomes.object_count,
         objects.bucket,
-        objects."key",
+        objects.key,
         objects.size
     from outcomes
     left join objects on objects.recid = outcomes.recid_number
@@ -33,4 +33,4 @@ order by
     object_count,
     recid,
     {{ by_code_point('bucket') }},
-    {{ by_code_point('"key"') }}
+    {{ by_code_point('key') }}

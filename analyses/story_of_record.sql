@@ -47,7 +47,7 @@ findings as (
             when asked.recid = review_findings.recid then 'finding'
             else
                 'finding about record '
-                || cast(review_findings.recid as varchar)
+                || {{ as_text('review_findings.recid') }}
         end as part,
         review_findings.finding,
         review_findings.detail
@@ -64,7 +64,7 @@ changes as (
     select record_changes.*
     from {{ ref('changes_since_last_build') }} as record_changes
     inner join asked
-        on cast(asked.recid as varchar) = record_changes.recid
+        on {{ as_text('asked.recid') }} = record_changes.recid
 
 ),
 
@@ -84,10 +84,10 @@ facts as (
     ] -%}
     select
         1 as part_order,
-        'row ' || cast(occurrence as varchar) || ' of the export' as part,
+        'row ' || {{ as_text('occurrence') }} || ' of the export' as part,
         {{ loop.index }} as fact_order,
         '{{ name }}' as fact,
-        {{ value }} as "value"
+        {{ value }} as value
     from outcomes
 
     union all
@@ -97,8 +97,8 @@ facts as (
         2 as part_order,
         'object in the dump' as part,
         1 as fact_order,
-        "key" as fact,
-        cast(size as varchar) || ' bytes' as "value"
+        key as fact,
+        {{ as_text('size') }} || ' bytes' as value
     from objects
 
     union all
@@ -112,7 +112,7 @@ facts as (
             last_outcome || ' at ' || recorded_at
             || coalesce(': ' || error, ''),
             'not tried yet'
-        ) as "value"
+        ) as value
     from copies
 
     union all
@@ -122,7 +122,7 @@ facts as (
         part,
         1 as fact_order,
         finding as fact,
-        detail as "value"
+        detail as value
     from findings
 
     union all
@@ -133,7 +133,7 @@ facts as (
         1 as fact_order,
         change as fact,
         coalesce(before, 'nothing') || ' → ' || coalesce(after, 'nothing')
-            as "value"
+            as value
     from changes
 
 ),
@@ -142,15 +142,15 @@ final as (
 
     select *
     from facts
-    where "value" is not null
+    where value is not null
 
 )
 
-select part, fact, "value"
+select part, fact, value
 from final
 order by
     part_order,
     {{ by_code_point('part') }},
     fact_order,
     {{ by_code_point('fact') }},
-    {{ by_code_point('"value"') }}
+    {{ by_code_point('value') }}

@@ -1,4 +1,5 @@
-{# The mark of a build that passed is a comment on the mart build_settings. It
+{# The mark of a build that passed is a comment on the mart build_settings, and
+   on Spark, whose files others take away, a table of its own (write_proof). It
    is set after a whole build in which every node passed, and removed before any
    run that makes something that is handed over. publish_to_nexus.py and
    write_manifest.py look for it (scripts/linkage/warehouse/mark.py). #}
@@ -7,6 +8,14 @@
    file may also have the marts of an earlier build in another schema: there the
    mark is removed in any case, because what is published is what is marked. #}
 {% macro mark_build(mark) %}
+    {{ return(adapter.dispatch('mark_build', 'image_linkage')(mark)) }}
+{% endmacro %}
+
+{% macro spark__mark_build(mark) %}
+    {% do write_proof(mark is not none) %}
+{% endmacro %}
+
+{% macro default__mark_build(mark) %}
     {% set mart = graph.nodes['model.image_linkage.build_settings'] %}
     {% set own = adapter.get_relation(mart.database, mart.schema, mart.alias) %}
     {% set marked = [] %}

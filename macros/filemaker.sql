@@ -9,8 +9,8 @@
         when {{ matches(text, '^[0-9]{1,3}[.]000$') }} then null
         when {{ matches(text, '^([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.]0*)?$') }}
             then {{ to_bigint(
-                "coalesce(nullif(ltrim(replace(split_part("
-                ~ text ~ ", '.', 1), ',', ''), '0'), ''), '0')"
+                "coalesce(nullif(trim(leading '0' from replace(split_part("
+                ~ text ~ ", '.', 1), ',', '')), ''), '0')"
             ) }}
     end
 {%- endmacro %}
@@ -100,19 +100,19 @@
 {%- endmacro %}
 
 {% macro default__iso_date_text(date) -%}
-    lpad(cast(extract(year from {{ date }}) as varchar), 4, '0')
-    || '-' || lpad(cast(extract(month from {{ date }}) as varchar), 2, '0')
-    || '-' || lpad(cast(extract(day from {{ date }}) as varchar), 2, '0')
+    lpad({{ as_text('extract(year from ' ~ date ~ ')') }}, 4, '0')
+    || '-' || lpad({{ as_text('extract(month from ' ~ date ~ ')') }}, 2, '0')
+    || '-' || lpad({{ as_text('extract(day from ' ~ date ~ ')') }}, 2, '0')
 {%- endmacro %}
 
 {# DuckDB writes every date so. #}
 {% macro duckdb__iso_date_text(date) -%}
-    cast({{ date }} as varchar)
+    {{ as_text(date) }}
 {%- endmacro %}
 
 {# A batch's name: 5 Nov 2016 (FileMaker Import). English in any locale. #}
 {% macro batch_name(date) -%}
-    cast(extract(day from {{ date }}) as varchar)
+    {{ as_text('extract(day from ' ~ date ~ ')') }}
     || case extract(month from {{ date }})
         {%- for month in [
             'Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun',
@@ -121,6 +121,6 @@
         when {{ loop.index }} then ' {{ month }} '
         {%- endfor %}
     end
-    || lpad(cast(extract(year from {{ date }}) as varchar), 4, '0')
+    || lpad({{ as_text('extract(year from ' ~ date ~ ')') }}, 4, '0')
     || {{ text_literal(setting('batch_name_suffix')) }}
 {%- endmacro %}

@@ -18,9 +18,9 @@
    capital after a small letter begins another word. #}
 {% macro has_word(text, word) -%}
     {% set apart = replace_runs(text, '([a-z])([A-Z])', '\\1 \\2') -%}
-    strpos(
-        ' ' || {{ replace_runs(lower_ascii(apart), '[^a-z]+', ' ') }} || ' ',
+    position(
         ' ' || {{ word }} || ' '
+        in ' ' || {{ replace_runs(lower_ascii(apart), '[^a-z]+', ' ') }} || ' '
     ) > 0
 {%- endmacro %}
 
@@ -31,7 +31,7 @@
         {{ objects }}.recid,
         {{ outcomes }}.patient_id,
         {{ outcomes }}.batch_id,
-        cast({{ objects }}.size as varchar) || ' bytes' as detail
+        {{ as_text(objects ~ '.size') }} || ' bytes' as detail
     from {{ objects }}
     inner join {{ outcomes }}
         on {{ outcomes }}.recid_number = {{ objects }}.recid
@@ -39,11 +39,11 @@
 
 {# Which records have the same bytes, in words. #}
 {% macro same_bytes_detail(recid, record_count) -%}
-    'same bytes as record ' || cast({{ recid }} as varchar)
+    'same bytes as record ' || {{ as_text(recid) }}
     || case {{ record_count }}
         when 1 then ''
         when 2 then ' and 1 more record'
-        else ' and ' || cast({{ record_count }} - 1 as varchar)
+        else ' and ' || {{ as_text(record_count ~ ' - 1') }}
             || ' more records'
     end
 {%- endmacro %}
@@ -62,7 +62,7 @@
         substr(category, 1, cast(places.place as integer) - 1)
         || substr(category, cast(places.place as integer) + 1) as letters
     from {{ relation }}
-    cross join generate_series(1, length(category)) as places (place)
+    cross join {{ numbers_up_to('length(category)') }} as places (place)
 {%- endmacro %}
 
 {# Three rows for each row of a relation, with a third of its 32 digits each:

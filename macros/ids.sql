@@ -11,7 +11,7 @@
     || '-3' || substr({{ digest }}, 14, 3)
     || '-' || substr(
         '89ab89ab89ab89ab',
-        strpos('0123456789abcdef', substr({{ digest }}, 17, 1)),
+        position(substr({{ digest }}, 17, 1) in '0123456789abcdef'),
         1
     )
     || substr({{ digest }}, 18, 3)
@@ -34,6 +34,10 @@
     md5(unhex('545cf1367f554c098ccea53086e493a6') || encode({{ name }}))
 {%- endmacro %}
 
+{% macro spark__md5_in_namespace(name) -%}
+    md5(unhex('545cf1367f554c098ccea53086e493a6') || encode({{ name }}, 'UTF-8'))
+{%- endmacro %}
+
 {# The digest of an image's id, by its FileMaker image id. #}
 {% macro image_digest_by_filemaker_id(filemaker_id) -%}
     {{ md5_in_namespace("'image:' || " ~ filemaker_id) }}
@@ -41,7 +45,7 @@
 
 {# The digest of an image's id, by its record number. #}
 {% macro image_digest_by_recid(recid) -%}
-    {{ md5_in_namespace("'image:recid:' || cast(" ~ recid ~ " as varchar)") }}
+    {{ md5_in_namespace("'image:recid:' || " ~ as_text(recid)) }}
 {%- endmacro %}
 
 {# The digest of the id of the batch of one patient and day, by FileMaker's

@@ -32,6 +32,10 @@
    columns, by another version of this project, is made again, empty: the next
    build is then a first one. What is in build_changes is never dropped. #}
 {% macro prepare_memory() %}
+    {{ return(adapter.dispatch('prepare_memory', 'image_linkage')()) }}
+{% endmacro %}
+
+{% macro default__prepare_memory() %}
     {% set sources = 'source.image_linkage.memory.' %}
     {% set source = graph.sources[sources ~ 'build_changes'] %}
     {% if adapter.check_schema_exists(source.database, source.schema) %}
@@ -49,7 +53,7 @@
             {% endif %}
             create table if not exists {{ relation }} (
                 {%- for column, type in columns.items() %}
-                "{{ column }}" {{ type }}{{ "," if not loop.last }}
+                {{ column }} {{ type }}{{ "," if not loop.last }}
                 {%- endfor %}
             );
             {% endfor %}
@@ -64,6 +68,10 @@
    build every row is written; later only those that differ, because writing a
    million rows takes longer than comparing them. #}
 {% macro remember_build() %}
+    {{ return(adapter.dispatch('remember_build', 'image_linkage')()) }}
+{% endmacro %}
+
+{% macro default__remember_build() %}
     {% set models = 'model.image_linkage.' %}
     {% set changes = graph.nodes[models ~ 'changes_since_last_build'] %}
     {% set outcomes = graph.nodes[models ~ 'build_outcome'] %}
@@ -111,10 +119,68 @@
     {% do adapter.commit() %}
 {% endmacro %}
 
+{# The same on Spark. The tables' files are in the schema's folder, and outlive
+   a catalog that ends with its session. #}
+{% macro spark__prepare_memory() %}
+    {% set source = graph.sources['source.image_linkage.memory.build_changes'] %}
+    {% if adapter.check_schema_exists(source.database, source.schema) %}
+        {% for table, columns in memory_tables().items() %}
+            {% do run_query(spark_memory_table(table)) %}
+        {% endfor %}
+    {% endif %}
+{% endmacro %}
+
+{# Spark cannot replace the rows that a query reads: the new state is a table of
+   its own for a moment. A build that is killed while it replaces the old one
+   leaves none, and the next build is a first one. #}
+{% macro spark__remember_build() %}
+    {% set models = 'model.image_linkage.' %}
+    {% set changes = graph.nodes[models ~ 'changes_since_last_build'] %}
+    {% set outcomes = graph.nodes[models ~ 'build_outcome'] %}
+    {% set folder = text_literal(data_folder()) %}
+    {% set state = memory_relation('last_build_outcome') %}
+    {% set next = state[:-1] ~ '_next`' %}
+    {% set columns = memory_tables()['last_build_outcome'] | list %}
+    {% set built_at = run_started_at.strftime('%Y-%m-%dT%H:%M:%S.%fZ') %}
+    {% do run_query(
+        'insert into ' ~ memory_relation('build_changes') ~ ' select ' ~ folder
+        ~ ", '" ~ built_at ~ "', recid, change, before, after from "
+        ~ changes.relation_name
+    ) %}
+    {% do run_query('drop table if exists ' ~ next) %}
+    {% do run_query(
+        'create table ' ~ next ~ ' using parquet as select '
+        ~ columns | join(', ') ~ ' from ' ~ state ~ ' where data_folder <> '
+        ~ folder ~ ' union all select ' ~ folder ~ ' as '
+        ~ columns | join(', ') ~ ' from ' ~ outcomes.relation_name
+    ) %}
+    {% do run_query(
+        'insert overwrite ' ~ state ~ ' select * from ' ~ next
+    ) %}
+    {% do run_query('drop table ' ~ next) %}
+{% endmacro %}
+
+{# SQL that makes a table of the memory on Spark, unless it is there. #}
+{% macro spark_memory_table(table) %}
+    {% set source = graph.sources['source.image_linkage.memory.' ~ table] %}
+    {% set columns = [] %}
+    {% for column, type in memory_tables()[table].items() %}
+        {% do columns.append(column ~ ' ' ~ type_on_spark(type)) %}
+    {% endfor %}
+    {% set about = run_query('describe schema ' ~ adapter.quote(source.schema)) %}
+    {{ return(
+        'create table if not exists ' ~ memory_relation(table) ~ ' ('
+        ~ columns | join(', ') ~ ") using parquet location '"
+        ~ dict(about.rows.values())['Location'] ~ '/' ~ table ~ "'"
+    ) }}
+{% endmacro %}
+
 {# A table of the memory, by its schema and name. #}
 {% macro memory_relation(table) %}
     {% set source = graph.sources['source.image_linkage.memory.' ~ table] %}
-    {{ return('"' ~ source.schema ~ '"."' ~ source.identifier ~ '"') }}
+    {{ return(
+        adapter.quote(source.schema) ~ '.' ~ adapter.quote(source.identifier)
+    ) }}
 {% endmacro %}
 
 {# The kinds of change, separated by blanks. #}

@@ -19,8 +19,10 @@
             {% if python_answer() %}
                 {% do exceptions.raise_compiler_error(python_answer()) %}
             {% endif %}
-        {% else %}
+        {% elif target.type == 'postgres' %}
             {% do check_encoding() %}
+        {% elif makes %}
+            {% do check_spark() %}
         {% endif %}
         {% if makes %}
             {% do keep_marts_of_a_clinic() %}
@@ -121,8 +123,8 @@
 {% macro summary() %}
     {% set mart = graph.nodes['model.image_linkage.import_summary'] %}
     {% set rows = run_query(
-        'select metric, "value" from ' ~ mart.relation_name
-        ~ ' order by "value" desc, metric'
+        'select metric, value from ' ~ mart.relation_name
+        ~ ' order by value desc, metric'
     ) %}
     {% set figures = dict(rows) %}
     {% set lines = [''] %}

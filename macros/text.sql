@@ -52,19 +52,37 @@
     ({{ text }} ~ '{{ pattern }}')
 {%- endmacro %}
 
+{# In Java, $ also matches before a last line feed. #}
+{% macro spark__matches(text, pattern) -%}
+    ({{ text }} rlike r'{{ pattern[:-1] }}\z')
+{%- endmacro %}
+
 {% macro duckdb__matches(text, pattern) -%}
     regexp_full_match({{ text }}, '{{ pattern }}')
 {%- endmacro %}
 
 {# The text with every run that matches the pattern replaced. #}
 {% macro replace_runs(text, pattern, replacement) -%}
+    {{ return(adapter.dispatch('replace_runs', 'image_linkage')(
+        text, pattern, replacement
+    )) }}
+{%- endmacro %}
+
+{% macro default__replace_runs(text, pattern, replacement) -%}
     regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
+{%- endmacro %}
+
+{# Java writes $1 where the others write \1. #}
+{% macro spark__replace_runs(text, pattern, replacement) -%}
+    regexp_replace(
+        {{ text }}, r'{{ pattern }}', '{{ replacement | replace("\\", "$") }}'
+    )
 {%- endmacro %}
 
 {# The part of a text after its last dot; null where it has no dot. #}
 {% macro ending(text) -%}
     case
-        when strpos({{ text }}, '.') > 0
+        when position('.' in {{ text }}) > 0
             then reverse(split_part(reverse({{ text }}), '.', 1))
     end
 {%- endmacro %}
@@ -72,11 +90,11 @@
 {# A key's text up to its last slash; empty where it has none. #}
 {% macro folder(key) -%}
     case
-        when strpos({{ key }}, '/') > 0
+        when position('/' in {{ key }}) > 0
             then substr(
                 {{ key }},
                 1,
-                length({{ key }}) - strpos(reverse({{ key }}), '/') + 1
+                length({{ key }}) - position('/' in reverse({{ key }})) + 1
             )
         else ''
     end
@@ -109,7 +127,40 @@
     {{ text }}
 {%- endmacro %}
 
+{% macro spark__by_code_point(text) -%}
+    {{ text }}
+{%- endmacro %}
+
 {# A value as an SQL text literal. #}
 {% macro text_literal(value) -%}
+    {{ return(adapter.dispatch('text_literal', 'image_linkage')(value)) }}
+{%- endmacro %}
+
+{% macro default__text_literal(value) -%}
     '{{ value | string | replace("'", "''") }}'
+{%- endmacro %}
+
+{# In Spark's literals a backslash escapes. #}
+{% macro spark__text_literal(value) -%}
+    '{{ value | string | replace("\\", "\\\\") | replace("'", "\\'") }}'
+{%- endmacro %}
+
+{# An SQL value as a text. #}
+{% macro as_text(value) -%}
+    cast({{ value }} as {{ dbt.type_string() }})
+{%- endmacro %}
+
+{# The texts of a group's rows in one, in the order of `order`. #}
+{% macro joined_texts(text, separator, order) -%}
+    {{ return(adapter.dispatch('joined_texts', 'image_linkage')(
+        text, separator, order
+    )) }}
+{%- endmacro %}
+
+{% macro default__joined_texts(text, separator, order) -%}
+    string_agg({{ text }}, '{{ separator }}' order by {{ order }})
+{%- endmacro %}
+
+{% macro spark__joined_texts(text, separator, order) -%}
+    listagg({{ text }}, '{{ separator }}') within group (order by {{ order }})
 {%- endmacro %}

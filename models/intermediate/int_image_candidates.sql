@@ -5,13 +5,13 @@
 
 -- Not materialized: DuckDB would keep the whole export in memory, or on disk,
 -- where reading a column twice costs less.
-with export_rows as not materialized (
+with export_rows as {{ not_materialized() }} (
 
     select * from {{ ref('stg_filemaker_images') }}
 
 ),
 
-objects as not materialized (
+objects as {{ not_materialized() }} (
 
     select *
     from {{ ref('stg_s3_objects') }}

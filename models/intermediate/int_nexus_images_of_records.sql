@@ -3,7 +3,7 @@
 
 -- Not materialized, so that while Nexus has no images nothing is read of the
 -- export.
-with export_rows as not materialized (
+with export_rows as {{ not_materialized() }} (
 
     select recid, filemaker_id
     from {{ ref('stg_filemaker_images') }}
@@ -11,9 +11,9 @@ with export_rows as not materialized (
 
 ),
 
-objects as not materialized (
+objects as {{ not_materialized() }} (
 
-    select recid, "key"
+    select recid, key
     from {{ ref('stg_s3_objects') }}
     where recid is not null
 
@@ -25,7 +25,7 @@ nexus_images as (
 
 ),
 
-digests as not materialized (
+digests as {{ not_materialized() }} (
 
     select
         recid,
@@ -39,7 +39,7 @@ digests as not materialized (
 
 ),
 
-image_ids as not materialized (
+image_ids as {{ not_materialized() }} (
 
     select recid, {{ id_of_digest('image_digest') }} as image_id
     from digests
@@ -69,7 +69,7 @@ final as (
 
     select objects.recid, nexus.image_id, nexus.batch_id, nexus.s3_key
     from objects
-    inner join nexus_images as nexus on nexus.s3_key = objects."key"
+    inner join nexus_images as nexus on nexus.s3_key = objects.key
 
 )
 

@@ -3,7 +3,7 @@
 -- number and the smallest of them. Equal MD5s and sizes are equal bytes. A
 -- person is Nexus's patient of a row, or else FileMaker's.
 
-with objects as not materialized (
+with objects as {{ not_materialized() }} (
 
     select recid, size, lower(etag) as etag
     from {{ ref('stg_s3_objects') }}
@@ -11,7 +11,7 @@ with objects as not materialized (
 
 ),
 
-outcomes as not materialized (
+outcomes as {{ not_materialized() }} (
 
     select
         image_id,
@@ -39,7 +39,7 @@ repeated_objects as (
 
     select distinct
         objects.recid,
-        objects.etag || ' ' || cast(objects.size as varchar) as bytes
+        objects.etag || ' ' || {{ as_text('objects.size') }} as bytes
     from objects
     inner join repeated_bytes
         on
@@ -49,7 +49,7 @@ repeated_objects as (
 
 ),
 
-members as materialized (
+members as {{ materialized() }} (
 
     select
         repeated_objects.bytes,

@@ -12,17 +12,18 @@ renamed as (
 
     select
         nullif(recid, '') as recid_text,
-        nullif("id_Contact", '') as id_contact_text,
-        nullif("date", '') as date_text,
-        nullif("Type", '') as type_text,
-        nullif("fileName", '') as file_name_text,
-        nullif("Name_of_file", '') as name_of_file_text,
+        nullif({{ adapter.quote('id_Contact') }}, '') as id_contact_text,
+        nullif(date, '') as date_text,
+        nullif({{ adapter.quote('Type') }}, '') as type_text,
+        nullif({{ adapter.quote('fileName') }}, '') as file_name_text,
+        nullif({{ adapter.quote('Name_of_file') }}, '') as name_of_file_text,
         {{ trimmed('recid') }} as recid_trimmed,
-        {{ trimmed('"id_Contact"') }} as id_contact_trimmed,
-        {{ trimmed('"date"') }} as date_trimmed,
+        {{ trimmed(adapter.quote('id_Contact')) }} as id_contact_trimmed,
+        {{ trimmed('date') }} as date_trimmed,
         {{ trimmed('id') }} as id_trimmed,
-        {{ ending(trimmed('"fileName"')) }} as file_name_ending,
-        {{ trimmed('"NexusExportDate"') }} is not null as has_export_date
+        {{ ending(trimmed(adapter.quote('fileName'))) }} as file_name_ending,
+        {{ trimmed(adapter.quote('NexusExportDate')) }} is not null
+            as has_export_date
     from source
 
 ),

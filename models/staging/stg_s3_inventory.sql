@@ -12,11 +12,11 @@ final as (
 
     select
         bucket,
-        "key",
+        key,
         {{ to_bigint('size') }} as size,
         nullif(etag, '') as etag,
-        {{ has_prefix('"key"', source_prefix) }} as is_in_dump,
-        substr("key", {{ source_prefix | length + 1 }}) as name
+        {{ has_prefix('key', source_prefix) }} as is_in_dump,
+        substr(key, {{ source_prefix | length + 1 }}) as name
     from source
 
 )

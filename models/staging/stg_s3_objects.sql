@@ -23,7 +23,7 @@ final as (
 
     select
         bucket,
-        "key",
+        key,
         size,
         etag,
         cast(

@@ -19,7 +19,9 @@ def duckdb_macros() -> Any:
 
     macros = SimpleNamespace()
     environment = jinja2.Environment(autoescape=False, extensions=["jinja2.ext.do"])
-    environment.globals.update({"adapter": SimpleNamespace(dispatch=dispatch), "return": str, "image_linkage": macros})
+    dbt = SimpleNamespace(type_string=lambda: "text")
+    known = {"adapter": SimpleNamespace(dispatch=dispatch), "dbt": dbt, "return": str, "image_linkage": macros}
+    environment.globals.update(known)
     text = "".join((PROJECT_ROOT / "macros" / f"{name}.sql").read_text(encoding="utf-8") for name in FILES)
     vars(macros).update(vars(environment.from_string(text).module))
     return macros

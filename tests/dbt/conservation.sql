@@ -77,7 +77,7 @@ objects as (
 
     select count(*) as objects
     from {{ ref('s3_inventory') }}
-    where {{ has_prefix('"key"', setting('source_prefix')) }}
+    where {{ has_prefix('key', setting('source_prefix')) }}
 
 ),
 
@@ -134,8 +134,8 @@ select
     rule,
     expected,
     found,
-    'The import does not add up (' || rule || ': ' || cast(expected as varchar)
-    || ' expected, ' || cast(found as varchar)
+    'The import does not add up (' || rule || ': ' || {{ as_text('expected') }}
+    || ' expected, ' || {{ as_text('found') }}
     || ' found): copy nothing and report this as a defect.' as sentence
 from checks
 where expected <> found

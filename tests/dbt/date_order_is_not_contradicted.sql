@@ -21,9 +21,9 @@ select
     min(contradicting.date_order) as date_order,
     'The dates contradict filemaker_date_order '
     || '{{ setting("filemaker_date_order") }} ('
-    || cast(max(configured.misfits) as varchar) || ' of them do not fit; as '
+    || {{ as_text('max(configured.misfits)') }} || ' of them do not fit; as '
     || min(contradicting.date_order) || ' '
-    || cast(max(best.misfits) as varchar)
+    || {{ as_text('max(best.misfits)') }}
     || ' do not): set filemaker_date_order to '
     || min(contradicting.date_order)
     || ' in dbt_project.yml and run `dbt build` again.' as sentence

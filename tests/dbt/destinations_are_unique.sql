@@ -4,7 +4,7 @@
 select
     destination_bucket,
     destination_key,
-    cast(count(*) as varchar)
+    {{ as_text('count(*)') }}
     || ' images would be copied to one destination (one is image '
     || min(image_id) || '): put {recid} into destination_key_template.'
         as sentence

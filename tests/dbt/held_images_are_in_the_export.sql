@@ -16,10 +16,10 @@ listed as (
 
     select
         count(*) as row_count,
-        string_agg(
-            case when place <= 10 then cast(recid as varchar) end,
-            ', ' order by recid
-        ) as recids
+        {{ joined_texts(
+            'case when place <= 10 then ' ~ as_text('recid') ~ ' end',
+            ', ', 'recid'
+        ) }} as recids
     from unknown
 
 )
@@ -29,7 +29,7 @@ select
     'held_images.csv: no row of the export has record ' || recids
     || case
         when row_count > 10
-            then ' and ' || cast(row_count - 10 as varchar) || ' more'
+            then ' and ' || {{ as_text('row_count - 10') }} || ' more'
         else ''
     end
     || ', so nothing is held back there: check these record numbers.'

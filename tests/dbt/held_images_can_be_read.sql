@@ -13,10 +13,10 @@ listed as (
 
     select
         count(*) as row_count,
-        string_agg(
-            case when place <= 10 then cast(line_number as varchar) end,
-            ', ' order by line_number
-        ) as line_numbers
+        {{ joined_texts(
+            'case when place <= 10 then ' ~ as_text('line_number') ~ ' end',
+            ', ', 'line_number'
+        ) }} as line_numbers
     from unreadable
 
 )
@@ -27,7 +27,7 @@ select
     || case row_count when 1 then 'line ' else 'lines ' end || line_numbers
     || case
         when row_count > 10
-            then ' and ' || cast(row_count - 10 as varchar) || ' more'
+            then ' and ' || {{ as_text('row_count - 10') }} || ' more'
         else ''
     end
     || case row_count when 1 then ' has' else ' have' end

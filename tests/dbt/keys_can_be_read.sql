@@ -6,7 +6,7 @@ select
     seed,
     column_name,
     seed || '.csv: ' || column_name || ' is missing or cannot be read in '
-    || cast(line_count as varchar)
+    || {{ as_text('line_count') }}
     || case line_count when 1 then ' line. ' else ' lines. ' end
     || what_to_do as sentence
 from {{ ref('unreadable_keys') }}

@@ -4,7 +4,7 @@
 
 select
     reason,
-    cast(row_count as varchar) || ' of ' || cast(export_rows as varchar)
+    {{ as_text('row_count') }} || ' of ' || {{ as_text('export_rows') }}
     || ' rows are skipped as ' || reason || '. Likely cause: '
     || mostly_means as sentence
 from {{ ref('skipped_reasons') }}

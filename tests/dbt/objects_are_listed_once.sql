@@ -5,8 +5,8 @@
 select
     recid,
     'The listing names an object of record '
-    || coalesce(cast(recid as varchar), '(none)')
+    || coalesce({{ as_text('recid') }}, '(none)')
     || ' more than once: list the dump again.' as sentence
 from {{ ref('object_outcome') }}
-group by bucket, "key", recid
+group by bucket, key, recid
 having count(*) > 1

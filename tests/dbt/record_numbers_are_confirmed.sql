@@ -5,9 +5,9 @@
 select
     telling_file_names,
     agreeing_file_names,
-    'Of ' || cast(telling_file_names as varchar)
+    'Of ' || {{ as_text('telling_file_names') }}
     || ' file names with an extension other than the commonest, only '
-    || cast(agreeing_file_names as varchar)
+    || {{ as_text('agreeing_file_names') }}
     || ' agree with their object; record_numbers_confirmed says that the'
     || ' record numbers were checked: set it to false for any other export.'
         as sentence

@@ -8,9 +8,9 @@ select
     telling_file_names,
     agreeing_file_names,
     'The record numbers do not fit the objects (of '
-    || cast(telling_file_names as varchar)
+    || {{ as_text('telling_file_names') }}
     || ' file names with an extension other than the commonest, '
-    || cast(agreeing_file_names as varchar)
+    || {{ as_text('agreeing_file_names') }}
     || ' agree with their object): export the table from the same FileMaker'
     || ' file as the images, not from a clone; or, if a few images that you'
     || ' open show the patients and days of their records, set'

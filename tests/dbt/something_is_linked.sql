@@ -13,8 +13,8 @@ with commonest as (
 
 select
     reason,
-    'Nothing is linked: ' || cast(row_count as varchar) || ' of '
-    || cast(export_rows as varchar) || ' rows are skipped as ' || reason
+    'Nothing is linked: ' || {{ as_text('row_count') }} || ' of '
+    || {{ as_text('export_rows') }} || ' rows are skipped as ' || reason
     || '. Likely cause: ' || mostly_means
     || ' Then run `dbt build` again.' as sentence
 from commonest

@@ -20,10 +20,10 @@ counted as (
 folders as (
 
     select
-        {{ folder('"key"') }} as folder,
+        {{ folder('key') }} as folder,
         count(*) as line_count
     from inventory
-    where "key" is not null
+    where key is not null
     group by 1
 
 ),
@@ -44,7 +44,7 @@ commonest as (
 
 select
     counted.line_count,
-    'None of the ' || cast(counted.line_count as varchar)
+    'None of the ' || {{ as_text('counted.line_count') }}
     || ' objects in s3_inventory.csv is under source_prefix '
     || {{ text_literal(setting('source_prefix')) }} || ' ('
     || case

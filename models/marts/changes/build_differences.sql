@@ -1,13 +1,13 @@
 -- One row per record of which anything that is remembered is not as the last
 -- build of this data folder that passed saw it; none if there is no such build.
 
-with records_now as not materialized (
+with records_now as {{ not_materialized() }} (
 
     select * from {{ ref('build_outcome') }}
 
 ),
 
-records_before as not materialized (
+records_before as {{ not_materialized() }} (
 
     select *
     from {{ source('memory', 'last_build_outcome') }}

@@ -2,10 +2,10 @@
 -- share a record number, or the same text where a number should be, cannot be
 -- told apart: of these, only how many there are is compared.
 
-with outcomes as not materialized (
+with outcomes as {{ not_materialized() }} (
 
     select
-        coalesce(cast(recid_number as varchar), recid, '') as record,
+        coalesce({{ as_text('recid_number') }}, recid, '') as record,
         recid_number is not null and recid_row_count = 1 as is_single,
         coalesce(reason, outcome) as decision,
         filemaker_patient_id,

@@ -45,7 +45,7 @@ with differing as (
 
 ),
 
-as_text as (
+with_date_texts as (
 
     select
         differing.*,
@@ -65,7 +65,7 @@ changes as (
         '{{ kind }}' as change,
         {{ column }}_before as before,
         {{ column }}_after as after
-    from as_text
+    from with_date_texts
     where
         {{ column }}_before is distinct from {{ column }}_after
         and {{ condition }}
@@ -76,9 +76,9 @@ final as (
 
     select
         nullif(record, '') as recid,
-        cast(change as text) as change,
-        cast(before as text) as before,
-        cast(after as text) as after
+        {{ as_text('change') }} as change,
+        {{ as_text('before') }} as before,
+        {{ as_text('after') }} as after
     from changes
 
 )

@@ -60,7 +60,7 @@ counted as (
         count(date_read) as readable_dates,
         count(*) filter (where is_impossible) as impossible_dates,
         count(*) filter (where date_read > {{ today() }}) as future_dates,
-        count(*) filter (where extract(isodow from date_read) in (6, 7))
+        count(*) filter (where {{ iso_weekday('date_read') }} in (6, 7))
             as weekend_dates,
         count(*) filter (where is_read_otherwise) as dates_read_otherwise
     from readings

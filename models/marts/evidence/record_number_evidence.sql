@@ -3,7 +3,7 @@
 -- names are evidence: all but those of the commonest kind of file, which agrees
 -- by chance. What is no known extension of a media file proves nothing.
 
-with file_names as not materialized (
+with file_names as {{ not_materialized() }} (
 
     select
         recid,

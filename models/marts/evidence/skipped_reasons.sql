@@ -17,8 +17,8 @@ reasons as (
 totals as (
 
     select
-        sum("value") filter (where metric = 'export_rows') as export_rows,
-        sum("value") filter (
+        sum(value) filter (where metric = 'export_rows') as export_rows,
+        sum(value) filter (
             where metric in ('linked_images', 'already_linked_images')
         ) as linked_rows
     from figures
@@ -30,7 +30,7 @@ final as (
     select
         reasons.reason_order,
         reasons.reason,
-        figures."value" as row_count,
+        figures.value as row_count,
         cast(totals.export_rows as bigint) as export_rows,
         cast(totals.linked_rows as bigint) as linked_rows,
         reasons.mostly_means

@@ -12,7 +12,7 @@ with records as (
 
 ),
 
-outcomes as not materialized (
+outcomes as {{ not_materialized() }} (
 
     select * from {{ ref('image_outcome') }}
 
@@ -52,9 +52,9 @@ final as (
         out_of_order.recid_below as related_recid,
         {{ iso_date_text('out_of_order.filemaker_date') }} || ', but '
         || {{ iso_date_text('out_of_order.date_below') }} || ' in record '
-        || cast(out_of_order.recid_below as varchar) || ' and '
+        || {{ as_text('out_of_order.recid_below') }} || ' and '
         || {{ iso_date_text('out_of_order.date_above') }} || ' in record '
-        || cast(out_of_order.recid_above as varchar) as detail
+        || {{ as_text('out_of_order.recid_above') }} as detail
     from out_of_order
     inner join outcomes on outcomes.recid_number = out_of_order.recid
 

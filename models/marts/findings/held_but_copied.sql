@@ -8,7 +8,7 @@ with held_images as (
 
 ),
 
-candidates as not materialized (
+candidates as {{ not_materialized() }} (
 
     select recid, recid_row_count, image_id, patient_id, batch_id
     from {{ ref('int_image_candidates') }}
@@ -93,7 +93,7 @@ final as (
         candidates.batch_id,
         case
             when counted.copy_count = 1 then '1 verified copy'
-            else cast(counted.copy_count as varchar) || ' verified copies'
+            else {{ as_text('counted.copy_count') }} || ' verified copies'
         end
         || coalesce(', last verified on ' || counted.last_verified_on, '')
             as detail

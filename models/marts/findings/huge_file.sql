@@ -1,6 +1,6 @@
 -- One row per row of the export and object of its record that is over 50 MB.
 
-with outcomes as not materialized (
+with outcomes as {{ not_materialized() }} (
 
     select * from {{ ref('image_outcome') }}
 

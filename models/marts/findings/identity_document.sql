@@ -1,7 +1,7 @@
 -- One row per row of the export whose Type or file name has a word of an
 -- identity document.
 {%- set places = [
-    ('Type', '"type"'), ('fileName', 'file_name'),
+    ('Type', 'type'), ('fileName', 'file_name'),
     ('Name_of_file', 'name_of_file'),
 ] %}
 
@@ -12,31 +12,31 @@ with words as (
 ),
 
 -- rows have no key of their own, and each one counts
-export_rows as not materialized (
+export_rows as {{ not_materialized() }} (
 
     select
         image_id,
         recid_number as recid,
         patient_id,
         batch_id,
-        "type",
+        type,
         file_name,
         name_of_file,
         {{ lower_ascii(
-            "coalesce(\"type\", '') || ' ' || coalesce(file_name, '')"
+            "coalesce(type, '') || ' ' || coalesce(file_name, '')"
             ~ " || ' ' || coalesce(name_of_file, '')"
         ) }} as letters,
-        row_number() over () as row_key
+        {{ any_row_number() }} as row_key
     from {{ ref('image_outcome') }}
 
 ),
 
 -- nearly all rows have no such letters anywhere, which takes one comparison
-suspects as materialized (
+suspects as {{ materialized() }} (
 
     select export_rows.*, words.word
     from export_rows
-    inner join words on strpos(export_rows.letters, words.word) > 0
+    inner join words on position(words.word in export_rows.letters) > 0
 
 ),
 

@@ -1,6 +1,6 @@
 -- One row per batch with more than 30 images, linked or already linked.
 
-with batch_ids as not materialized (
+with batch_ids as {{ not_materialized() }} (
 
     select batch_id from {{ ref('int_image_candidates') }}
 
@@ -10,7 +10,7 @@ with batch_ids as not materialized (
 
 ),
 
-images as not materialized (
+images as {{ not_materialized() }} (
 
     select recid_number as recid, patient_id, batch_id
     from {{ ref('image_outcome') }}
@@ -32,11 +32,11 @@ possible as (
 final as (
 
     select
-        cast(null as text) as image_id,
+        {{ as_text('null') }} as image_id,
         min(images.recid) as recid,
         min({{ by_code_point('images.patient_id') }}) as patient_id,
         images.batch_id,
-        cast(count(*) as varchar) || ' images in one batch' as detail
+        {{ as_text('count(*)') }} || ' images in one batch' as detail
     from possible
     inner join images on images.batch_id = possible.batch_id
     group by images.batch_id

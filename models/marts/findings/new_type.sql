@@ -1,14 +1,14 @@
 -- One row per row of the export with a Type that is used once and is one letter
 -- away from one that is used 20 times or more: a slip, perhaps.
 
-with export_rows as not materialized (
+with export_rows as {{ not_materialized() }} (
 
     select
         image_id,
         recid_number as recid,
         patient_id,
         batch_id,
-        "type"
+        type
     from {{ ref('image_outcome') }}
 
 ),
@@ -17,12 +17,12 @@ with export_rows as not materialized (
 texts as (
 
     select
-        "type",
-        {{ trimmed('"type"') }} as category,
+        type,
+        {{ trimmed('type') }} as category,
         count(*) as row_count,
         min(recid) as recid
     from export_rows
-    group by "type"
+    group by type
 
 ),
 
@@ -30,7 +30,7 @@ categories as (
 
     select
         category,
-        min("type") as "type",
+        min(type) as type,
         cast(sum(row_count) as bigint) as row_count,
         min(recid) as recid
     from texts
@@ -54,7 +54,7 @@ lengths as (
 
 rare as (
 
-    select distinct categories.category, categories."type"
+    select distinct categories.category, categories.type
     from categories
     inner join lengths
         on
@@ -111,10 +111,10 @@ final as (
         export_rows.batch_id,
         ranked.related_recid,
         'used once; one letter away from a type of '
-        || cast(ranked.row_count as varchar) || ' images' as detail
+        || {{ as_text('ranked.row_count') }} || ' images' as detail
     from ranked
     inner join rare on rare.category = ranked.category
-    inner join export_rows on export_rows."type" = rare."type"
+    inner join export_rows on export_rows.type = rare.type
     where ranked.frequent_rank = 1
 
 )

@@ -2,7 +2,7 @@
 -- exactly one FileMaker id in Nexus is nearly the row's. Ids are compared by
 -- their 32 digits.
 
-with not_found as materialized (
+with not_found as {{ materialized() }} (
 
     select
         image_id,

@@ -1,7 +1,7 @@
 -- One row per record that is already linked and image of it in Nexus, if Nexus
 -- has the image under another patient or day than FileMaker says now.
 
-with records as not materialized (
+with records as {{ not_materialized() }} (
 
     select
         recid_number as recid,
@@ -59,7 +59,7 @@ known_patients as (
 ),
 
 -- nearly all images are where FileMaker says, which takes one comparison
-suspects as materialized (
+suspects as {{ materialized() }} (
 
     select distinct
         records.*,

@@ -19,16 +19,16 @@ images_of_records as (
 
 ),
 
-candidates as not materialized (
+candidates as {{ not_materialized() }} (
 
     select recid, filemaker_id, image_id, nexus_image_id
     from {{ ref('int_image_candidates') }}
 
 ),
 
-objects as not materialized (
+objects as {{ not_materialized() }} (
 
-    select recid, "key"
+    select recid, key
     from {{ ref('stg_s3_objects') }}
     where recid is not null
 
@@ -55,7 +55,7 @@ own_batches as (
 ),
 
 -- nearly all images are the one that is known of their record
-others as materialized (
+others as {{ materialized() }} (
 
     select
         images.image_id,
@@ -83,7 +83,7 @@ recognised as (
 
 ),
 
-unrecognised as materialized (
+unrecognised as {{ materialized() }} (
 
     select others.*
     from others
@@ -96,9 +96,9 @@ unrecognised as materialized (
 -- few, and they are compared one by one
 keys_in_export as (
 
-    select objects."key"
+    select objects.key
     from objects
-    inner join unrecognised on unrecognised.s3_key = objects."key"
+    inner join unrecognised on unrecognised.s3_key = objects.key
     inner join candidates on candidates.recid = objects.recid
 
 ),
@@ -112,12 +112,12 @@ without_record as (
     left join candidates as by_recid on by_recid.recid = unrecognised.recid
     left join candidates as by_image_id
         on by_image_id.image_id = unrecognised.image_id
-    left join keys_in_export on keys_in_export."key" = unrecognised.s3_key
+    left join keys_in_export on keys_in_export.key = unrecognised.s3_key
     where
         by_filemaker_id.filemaker_id is null
         and by_recid.recid is null
         and by_image_id.image_id is null
-        and keys_in_export."key" is null
+        and keys_in_export.key is null
 
 ),
 
@@ -136,11 +136,11 @@ copied_records as (
 keyed_records as (
 
     select
-        objects."key",
+        objects.key,
         min(objects.recid) as recid
     from objects
-    inner join without_record on without_record.s3_key = objects."key"
-    group by objects."key"
+    inner join without_record on without_record.s3_key = objects.key
+    group by objects.key
 
 ),
 
@@ -161,7 +161,7 @@ final as (
     from without_record
     left join copied_records
         on copied_records.image_id = without_record.image_id
-    left join keyed_records on keyed_records."key" = without_record.s3_key
+    left join keyed_records on keyed_records.key = without_record.s3_key
 
 )
 

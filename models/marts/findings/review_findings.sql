@@ -55,7 +55,7 @@ found as (
 final as (
 
     select
-        cast(found.finding as text) as finding,
+        {{ as_text('found.finding') }} as finding,
         findings.severity,
         found.image_id,
         found.recid,

@@ -1,17 +1,17 @@
 -- One row per row of the export with a date on a Saturday or Sunday, where
 -- under 2 % of all rows have one.
 
-with export_rows as not materialized (
+with export_rows as {{ not_materialized() }} (
 
     select * from {{ ref('image_outcome') }}
 
 ),
 
-weekend_rows as not materialized (
+weekend_rows as {{ not_materialized() }} (
 
     select *
     from export_rows
-    where extract(isodow from filemaker_date) in (6, 7)
+    where {{ iso_weekday('filemaker_date') }} in (6, 7)
 
 ),
 
@@ -30,7 +30,7 @@ final as (
         weekend_rows.recid_number as recid,
         weekend_rows.patient_id,
         weekend_rows.batch_id,
-        case extract(isodow from weekend_rows.filemaker_date)
+        case {{ iso_weekday('weekend_rows.filemaker_date') }}
             when 6 then 'Saturday '
             else 'Sunday '
         end || {{ iso_date_text('weekend_rows.filemaker_date') }} as detail

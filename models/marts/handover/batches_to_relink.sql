@@ -84,9 +84,9 @@ patients_of_batches as (
     select
         images.batch_id,
         count(*) as image_count,
-        md5(string_agg(
-            images.image_id, ',' order by {{ by_code_point('images.image_id') }}
-        )) as image_ids_md5,
+        md5({{ joined_texts(
+            'images.image_id', ',', by_code_point('images.image_id')
+        ) }}) as image_ids_md5,
         count(patients_of_images.patient_id) as leading_image_count,
         count(distinct patients_of_images.patient_id) as patient_count,
         min({{ by_code_point('patients_of_images.patient_id') }}) as patient_id

@@ -4,6 +4,6 @@
 {% for name, value in settings_in_effect().items() | sort -%}
 {{ "union all" if not loop.first }}
 select
-    cast('{{ name }}' as text) as name,
-    cast({{ text_literal(value) }} as text) as value
+    {{ as_text(text_literal(name)) }} as name,
+    {{ as_text(text_literal(value)) }} as value
 {% endfor %}

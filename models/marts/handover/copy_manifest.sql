@@ -47,7 +47,7 @@ unlinked as (
         2 as part,
         filemaker_patient_id as owner_id,
         'unlinked/' || coalesce(nullif(type_slug, ''), 'untyped')
-        || '/' || cast(recid_number as varchar) || '.' || extension
+        || '/' || {{ as_text('recid_number') }} || '.' || extension
             as destination_key
     from slugged
 

@@ -16,7 +16,7 @@ final as (
         source_size as file_size,
         category,
         filemaker_id,
-        "type" as filemaker_type,
+        type as filemaker_type,
         filemaker_date,
         recid_number as recid,
         patient_id,

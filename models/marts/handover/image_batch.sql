@@ -27,7 +27,7 @@ final as (
         patient_id,
         {{ batch_name('filemaker_date') }} as batch_name,
         filemaker_date as captured_date,
-        cast(null as text) as filemaker_batch_id,
+        {{ as_text('null') }} as filemaker_batch_id,
         {{ text_literal(setting('import_source')) }} as import_source,
         image_count
     from batches

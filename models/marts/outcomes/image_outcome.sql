@@ -15,14 +15,14 @@ located as (
         *,
         case
             when object_count = 1
-                then cast(recid as varchar) || '.' || extension
+                then {{ as_text('recid') }} || '.' || extension
         end as original_filename,
         case
             when batch_id is not null and object_count = 1
                 then {{ destination_key({
                     'patient_id': 'patient_id',
                     'batch_id': 'batch_id',
-                    'recid': 'cast(recid as varchar)',
+                    'recid': as_text('recid'),
                     'extension': 'extension',
                     'captured_date': iso_date_text('filemaker_date'),
                     'filemaker_id': "coalesce(filemaker_id, '')",
@@ -97,9 +97,9 @@ final as (
         recid as recid_number,
         id_contact_text as id_contact,
         filemaker_patient_id,
-        date_text as "date",
+        date_text as date,
         filemaker_date,
-        type_text as "type",
+        type_text as type,
         {{ trimmed('type_text') }} as category,
         filemaker_id,
         file_name_text as file_name,

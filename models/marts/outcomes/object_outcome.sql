@@ -32,7 +32,7 @@ final as (
 
     select
         objects.bucket,
-        objects."key",
+        objects.key,
         objects.size,
         objects.etag,
         objects.recid,

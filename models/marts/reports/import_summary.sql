@@ -203,7 +203,7 @@ final as (
 
     select
         metric,
-        cast(coalesce(metric_value, 0) as bigint) as "value"
+        cast(coalesce(metric_value, 0) as bigint) as value
     from figures
 
 )

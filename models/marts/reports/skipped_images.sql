@@ -11,15 +11,15 @@ final as (
     select
         recid,
         id_contact,
-        "date",
-        "type",
+        date,
+        type,
         reason,
         case reason
             when 'duplicate_recid'
-                then cast(recid_row_count as varchar)
+                then {{ as_text('recid_row_count') }}
                     || ' rows have this record number'
             when 'duplicate_filemaker_id'
-                then cast(filemaker_id_row_count as varchar)
+                then {{ as_text('filemaker_id_row_count') }}
                     || ' rows have this image id'
             when 'invalid_date'
                 then 'not a date in the order '
@@ -28,14 +28,14 @@ final as (
                 then {{ iso_date_text('filemaker_date') }}
                     || ' is after ' || {{ iso_date_text(today()) }}
             when 'ambiguous_patient'
-                then cast(patient_count as varchar)
+                then {{ as_text('patient_count') }}
                     || ' Nexus patients have this FileMaker id'
             when 'missing_object'
-                then 'no object ' || cast(recid_number as varchar)
+                then 'no object ' || {{ as_text('recid_number') }}
                     || '.* in the dump'
             when 'ambiguous_object'
-                then cast(object_count as varchar) || ' objects '
-                    || cast(recid_number as varchar) || '.* in the dump'
+                then {{ as_text('object_count') }} || ' objects '
+                    || {{ as_text('recid_number') }} || '.* in the dump'
             when 'unsupported_file_type' then 'the object is ' || source_key
             when 'empty_object' then 'the object is ' || source_key
         end as detail

@@ -10,7 +10,7 @@ final as (
 
     select
         bucket,
-        "key",
+        key,
         size,
         recid,
         reason,

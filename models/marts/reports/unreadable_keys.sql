@@ -42,7 +42,7 @@ s3_inventory as (
 
     select
         count(*) filter (where bucket is null) as bucket,
-        count(*) filter (where "key" is null) as "key",
+        count(*) filter (where key is null) as key,
         count(*) filter (where size is null) as size
     from {{ ref('stg_s3_inventory') }}
 
@@ -104,10 +104,10 @@ final as (
     {% for seed, column, what_to_do in keys -%}
     {{ "union all" if not loop.first }}
     select
-        cast('{{ seed }}' as text) as seed,
-        cast('{{ column }}' as text) as column_name,
-        cast(coalesce("{{ column }}", 0) as bigint) as line_count,
-        cast('{{ what_to_do }}' as text) as what_to_do
+        {{ as_text(text_literal(seed)) }} as seed,
+        {{ as_text(text_literal(column)) }} as column_name,
+        cast(coalesce({{ column }}, 0) as bigint) as line_count,
+        {{ as_text(text_literal(what_to_do)) }} as what_to_do
     from {{ seed }}
     {% endfor %}
 )

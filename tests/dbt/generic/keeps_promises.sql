@@ -7,14 +7,14 @@
 {%- set conditions = [] %}
 {%- set promises = [] %}
 {%- for column in not_null %}
-    {%- do conditions.append('"' ~ column ~ '" is null') %}
+    {%- do conditions.append(adapter.quote(column) ~ ' is null') %}
     {%- do promises.append((
         column ~ ' is null', 'count_' ~ conditions | length, 'counted'
     )) %}
 {%- endfor %}
 {%- for column, values in accepted_values.items() %}
     {%- do conditions.append(
-        '"' ~ column ~ "\" not in ('" ~ values | join("', '") ~ "')"
+        adapter.quote(column) ~ " not in ('" ~ values | join("', '") ~ "')"
     ) %}
     {%- do promises.append((
         column ~ ' is not one of ' ~ values | join(', '),
@@ -42,10 +42,10 @@ with counted as (
 {% for column in unique -%}
 repeated_{{ loop.index }} as (
 
-    select "{{ column }}"
+    select {{ adapter.quote(column) }}
     from {{ model }}
-    where "{{ column }}" is not null
-    group by "{{ column }}"
+    where {{ adapter.quote(column) }} is not null
+    group by {{ adapter.quote(column) }}
     having count(*) > 1
 
 ),
@@ -66,7 +66,7 @@ select
     problem,
     row_count,
     'In {{ model.identifier }}, ' || problem || ' ('
-    || cast(row_count as varchar) || ' times): copy nothing and report this as'
+    || {{ as_text('row_count') }} || ' times): copy nothing and report this as'
     || ' a defect.' as sentence
 from broken
 where row_count > 0
