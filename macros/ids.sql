@@ -35,7 +35,10 @@
 {%- endmacro %}
 
 {% macro spark__md5_in_namespace(name) -%}
-    md5(unhex('545cf1367f554c098ccea53086e493a6') || encode({{ name }}, 'UTF-8'))
+    md5(
+        unhex('545cf1367f554c098ccea53086e493a6')
+        || encode({{ name }}, 'UTF-8')
+    )
 {%- endmacro %}
 
 {# The digest of an image's id, by its FileMaker image id. #}

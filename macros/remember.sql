@@ -122,7 +122,8 @@
 {# The same on Spark. The tables' files are in the schema's folder, and outlive
    a catalog that ends with its session. #}
 {% macro spark__prepare_memory() %}
-    {% set source = graph.sources['source.image_linkage.memory.build_changes'] %}
+    {% set sources = 'source.image_linkage.memory.' %}
+    {% set source = graph.sources[sources ~ 'build_changes'] %}
     {% if adapter.check_schema_exists(source.database, source.schema) %}
         {% for table, columns in memory_tables().items() %}
             {% do run_query(spark_memory_table(table)) %}
@@ -139,7 +140,10 @@
     {% set outcomes = graph.nodes[models ~ 'build_outcome'] %}
     {% set folder = text_literal(data_folder()) %}
     {% set state = memory_relation('last_build_outcome') %}
-    {% set next = state[:-1] ~ '_next`' %}
+    {% set source = graph.sources[
+        'source.image_linkage.memory.last_build_outcome'
+    ] %}
+    {% set next = adapter.quote(source.schema) ~ '.last_build_outcome_next' %}
     {% set columns = memory_tables()['last_build_outcome'] | list %}
     {% set built_at = run_started_at.strftime('%Y-%m-%dT%H:%M:%S.%fZ') %}
     {% do run_query(
@@ -149,7 +153,9 @@
     ) %}
     {% do run_query('drop table if exists ' ~ next) %}
     {% do run_query(
-        'create table ' ~ next ~ ' using parquet as select '
+        'create table ' ~ next ~ ' using parquet '
+        ~ folder_clause(source.schema, 'last_build_outcome_next')
+        ~ ' as select '
         ~ columns | join(', ') ~ ' from ' ~ state ~ ' where data_folder <> '
         ~ folder ~ ' union all select ' ~ folder ~ ' as '
         ~ columns | join(', ') ~ ' from ' ~ outcomes.relation_name
@@ -167,11 +173,10 @@
     {% for column, type in memory_tables()[table].items() %}
         {% do columns.append(column ~ ' ' ~ type_on_spark(type)) %}
     {% endfor %}
-    {% set about = run_query('describe schema ' ~ adapter.quote(source.schema)) %}
     {{ return(
         'create table if not exists ' ~ memory_relation(table) ~ ' ('
-        ~ columns | join(', ') ~ ") using parquet location '"
-        ~ dict(about.rows.values())['Location'] ~ '/' ~ table ~ "'"
+        ~ columns | join(', ') ~ ') using parquet '
+        ~ folder_clause(source.schema, table)
     ) }}
 {% endmacro %}
 

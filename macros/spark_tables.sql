@@ -1,7 +1,8 @@
-{# What dbt does on Spark: read the seeds that scripts/stage_seeds.py has checked
-   and written as Parquet, keep every table as Parquet, and prove a build that
-   passed. Spark's own CSV reader is not used: it takes what must be refused, such
-   as a quotation mark that swallows the rest of a file. #}
+{# What dbt does on Spark: read the seeds that scripts/stage_seeds.py has
+   checked and written as Parquet, keep every table as Parquet in a folder of its
+   name, and prove a build that passed. Spark's own CSV reader is not used: it
+   takes what must be refused, such as a quotation mark that swallows the rest of
+   a file. #}
 
 {# A seed: every column text. The number of its rows must be what was staged. #}
 {% materialization seed, adapter='spark' %}
@@ -16,7 +17,8 @@
     {# a statement of the name `main` would make dbt write it to a file, whose
        path is the seed's: over the seed, where that is an absolute path #}
     {% call statement('load_seed') %}
-        create table {{ target_relation }} using parquet as
+        create table {{ target_relation }} using parquet
+        {{ folder_clause(this.schema, this.identifier) }} as
         select
             {%- for column in columns %}
             {{ adapter.quote(column) }}{{ "," if not loop.last }}
@@ -61,6 +63,18 @@
 
 {% macro spark__file_format_clause() -%}
     using parquet
+{%- endmacro %}
+
+{% macro spark__location_clause() -%}
+    {{ folder_clause(this.schema, this.identifier) }}
+{%- endmacro %}
+
+{# Where a table's files are: in the schema's folder, under the table's name.
+   Spark would refuse a folder that is there already, if it were left to choose:
+   one of a table that an earlier session made. #}
+{% macro folder_clause(schema, name) -%}
+    {%- set about = run_query('describe schema ' ~ adapter.quote(schema)) -%}
+    location '{{ dict(about.rows.values())['Location'] }}/{{ name }}'
 {%- endmacro %}
 
 {# The columns of a contract, whose `text` Spark does not know. #}
@@ -118,7 +132,8 @@
     {% if adapter.check_schema_exists(mart.database, mart.schema) %}
         {% do run_query('drop table if exists ' ~ proof) %}
         {% call statement('write_proof') %}
-            create table {{ proof }} using parquet as
+            create table {{ proof }} using parquet
+            {{ folder_clause(mart.schema, 'build_proof') }} as
             {% if passed %}
             {% for node in graph.nodes.values()
                 if node.resource_type == 'model' and node.fqn[1] == 'marts' %}

@@ -17,7 +17,10 @@
     'huge_file': [],
     'weekend': [],
 } %}
-{%- set types = {'related_recid': 'bigint', 'related_patient_id': 'text'} %}
+{%- set types = {
+    'related_recid': 'bigint',
+    'related_patient_id': dbt.type_string(),
+} %}
 
 with findings as (
 

@@ -28,7 +28,7 @@ slugged as (
         *,
         trim(
             both '-' from {{ replace_runs(
-                lower_ascii("coalesce(\"type\", '')"), '[^a-z0-9]+', '-'
+                lower_ascii("coalesce(type, '')"), '[^a-z0-9]+', '-'
             ) }}
         ) as type_slug
     from outcomes
