@@ -3,6 +3,7 @@
 `python -m benchmarks.spark_cluster 20000` for fewer rows than a million.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -29,19 +30,6 @@ SETTINGS = {
     "spark.driver.memory": "2g",
     "spark.log.level": "ERROR",
 }
-THRIFT = f"""\
-image_linkage:
-  target: spark
-  outputs:
-    spark:
-      type: spark
-      method: thrift
-      host: {ADDRESS}
-      port: {{port}}
-      user: linkage
-      schema: {SCHEMA}
-      threads: 2
-"""
 
 
 def main(rows: int = 1_000_000) -> None:
@@ -53,10 +41,12 @@ def main(rows: int = 1_000_000) -> None:
     with tempfile.TemporaryDirectory(prefix="image-linkage-spark-") as name:
         folder = Path(name)
         write_large_folder(folder / "data", rows, rows // 10)
+        write_profile(folder / "profiles")
         environment: dict[str, str] = os.environ | {
             "LINKAGE_DATA": str(folder / "data"),
             "LINKAGE_STAGED": str(folder / "staged"),
             "LINKAGE_WAREHOUSE": str(folder / "image_linkage.duckdb"),
+            "DBT_PROFILES_DIR": str(folder / "profiles"),
             "DBT_TARGET_PATH": str(folder / "target"),
             "DBT_LOG_PATH": str(folder / "logs"),
             "SPARK_LOCAL_IP": ADDRESS,
@@ -73,49 +63,37 @@ def main(rows: int = 1_000_000) -> None:
         step("dbt build, DuckDB", [*dbt, "duckdb"], MANIFEST_PATH=str(expected))
         step("stage_seeds.py", ["scripts/stage_seeds.py", str(folder / "staged")])
         with spark_cluster(folder / "cluster") as master:
-            for method in ("session", "thrift"):
-                warehouse = folder / method
-                manifest = folder / f"{method}.csv"
-                places = {
-                    "MANIFEST_PATH": str(manifest),
-                    "LINKAGE_SPARK_MASTER": master,
-                    "LINKAGE_SPARK_WAREHOUSE": str(warehouse),
-                    "DBT_PROFILES_DIR": str(folder / f"profile-{method}"),
-                }
-                title = f"dbt build, cluster, method {method}"
-                if method == "session":
-                    write_profile(folder / "profile-session", session_profile())
-                    step(title, [*dbt, "spark"], **places)
-                else:
-                    with thrift_server(folder / "thrift-server", master, warehouse, SETTINGS) as port:
-                        write_profile(folder / "profile-thrift", THRIFT.format(port=port))
-                        step(title, [*dbt, "spark"], **places)
+            for target in ("spark", "spark_thrift"):
+                with contextlib.ExitStack() as server:
+                    warehouse, manifest = folder / target, folder / f"{target}.csv"
+                    environment |= {
+                        "MANIFEST_PATH": str(manifest),
+                        "LINKAGE_SPARK_MASTER": master,
+                        "LINKAGE_SPARK_WAREHOUSE": str(warehouse),
+                    }
+                    if target == "spark_thrift":
+                        place = folder / "thrift-server"
+                        port = server.enter_context(thrift_server(place, master, warehouse, SETTINGS))
+                        environment |= {"SPARK_THRIFT_HOST": ADDRESS, "SPARK_THRIFT_PORT": str(port)}
+                    step(f"dbt build --target {target}, cluster", [*dbt, target])
                 tables = warehouse / f"{SCHEMA}.db"
-                step(
-                    f"write_manifest.py, method {method}",
-                    ["scripts/write_manifest.py", "--spark", str(tables)],
-                    **places,
-                )
+                step("write_manifest.py", ["scripts/write_manifest.py", "--spark", str(tables)])
                 if unequal := differences(folder / "image_linkage.duckdb", tables):
-                    raise RuntimeError(f"method {method} and DuckDB differ in {', '.join(unequal)}")
+                    raise RuntimeError(f"{target} and DuckDB differ in {', '.join(unequal)}")
                 if manifest.read_bytes() != expected.read_bytes():
-                    raise RuntimeError(f"method {method} and DuckDB differ in the manifest")
+                    raise RuntimeError(f"{target} and DuckDB differ in the manifest")
                 files = len(list((tables / "copy_manifest").glob("*.parquet")))
                 print(f"{'':4}the same marts, row for row, and the same manifest (from {files} files)", flush=True)
 
 
-def session_profile() -> str:
-    """profiles.yml.example with as many partitions as `SETTINGS`."""
+def write_profile(folder: Path) -> None:
+    """Write profiles.yml.example with as many partitions as `SETTINGS`."""
     text = (PROJECT_ROOT / "profiles.yml.example").read_text(encoding="utf-8")
     one = 'spark.sql.shuffle.partitions: "1"'
     assert one in text
-    return text.replace(one, f'spark.sql.shuffle.partitions: "{PARTITIONS}"\n        spark.executor.memory: 2g')
-
-
-def write_profile(folder: Path, text: str) -> None:
-    """Write a profiles.yml."""
+    memory = f"spark.executor.memory: {SETTINGS['spark.executor.memory']}"
     folder.mkdir()
-    (folder / "profiles.yml").write_text(text, encoding="utf-8")
+    (folder / "profiles.yml").write_text(text.replace(one, f"{one.replace('1', str(PARTITIONS))}\n        {memory}"))
 
 
 def differences(warehouse: Path, tables: Path) -> list[str]:

@@ -41,7 +41,7 @@ class SparkProject(Project):
         with duckdb.connect() as connection:
             for folder in self.tables.iterdir():
                 files = sorted(map(str, folder.glob("*.parquet")))
-                if files:
+                if files and folder.name in sql:
                     read = f"read_parquet([{', '.join(map(literal, files))}])"
                     connection.execute(f'create view "{folder.name}" as from {read}')
             return connection.execute(sql).fetchall()

@@ -1,10 +1,12 @@
 """What a build on Spark left: its tables as folders of Parquet files, and the table that proves that it passed.
 
-The proof, `build_proof`, has a row for each seed and each mart with the number of its rows, and for a seed also the
-SHA-256 of the CSV file that was staged. dbt makes it after a whole build in which every node passed, and removes it
-before any run that makes a table (macros/build_mark.sql).
+The proof, `build_proof`, has a row for each seed and each mart with the number of its rows; for a seed also the SHA-256
+of the CSV file that was staged, and for a mart that of the names of its files, which no two builds share. dbt fills it
+after a whole build in which every node passed, and empties it before any run that makes something that is handed over
+(macros/spark_tables.sql).
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ from linkage.warehouse.parquet_seeds import declared_seeds, digest
 
 PROOF = "build_proof"
 MANIFEST = "copy_manifest"
+OUTCOMES = "image_outcome"
 # What builds on DuckDB remember; those on Spark remember in tables of their own (macros/remember.sql).
 MEMORY = ("last_build_outcome", "build_changes")
 BUILD_AGAIN = "run stage_seeds.py and `dbt build --target spark` again, and then this command"
@@ -70,15 +73,25 @@ def open_marts(folder: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[s
 def check_build(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[str, str]:
     """The SQL of each table by its name, once it is clear that all are those of a build that passed."""
     if not (folder / PROOF).is_dir():
-        raise UnusableInput(f"{folder} has no {PROOF}: the last build on Spark did not pass as a whole; {BUILD_AGAIN}")
-    proof = connection.execute(f"select kind, name, row_count, digest from {reading(folder, PROOF)}").fetchall()
+        raise UnusableInput(
+            f"{folder} has no {PROOF}: name the folder of the schema; if it is that one, no whole build on Spark has "
+            f"passed: {BUILD_AGAIN}"
+        )
+    proof = connection.execute(f"select kind, name, row_count, digest from {read(files_of(folder, PROOF))}").fetchall()
+    if not proof:
+        raise UnusableInput(f"the last build on Spark did not pass as a whole: {BUILD_AGAIN}")
     tables = {}
-    for _, name, expected, _ in proof:
-        tables[name] = reading(folder, name)
-        [(count,)] = connection.execute(f"select count(*) from {tables[name]}").fetchall()
+    for kind, name, expected, sha256 in proof:
+        files = files_of(folder, name)
+        found = connection.execute(f"select file_name, num_rows from parquet_file_metadata({files})").fetchall()
+        count = sum(rows for _, rows in found)
         if count != expected:
             raise UnusableInput(f"{folder / name} has {count:,} rows, and the build made {expected:,}: {COPY_AGAIN}")
-    for name in (MANIFEST, MARKED_MART, "image_outcome"):
+        names = ",".join(sorted(Path(path).name for path, rows in found if rows))
+        if kind == "mart" and hashlib.sha256(names.encode()).hexdigest() != sha256:
+            raise UnusableInput(f"{folder / name} has files of another build: {COPY_AGAIN}")
+        tables[name] = read(files)
+    for name in (MANIFEST, MARKED_MART, OUTCOMES):
         if name not in tables:
             raise UnusableInput(f"{PROOF} in {folder} does not list {name}: {BUILD_AGAIN}")
     check_data_folder(connection, tables[MARKED_MART])
@@ -87,18 +100,19 @@ def check_build(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[str
     return tables
 
 
-def reading(folder: Path, table: str) -> str:
-    """The SQL that reads a table's files, in the order of their names.
-
-    Raises UnusableInput if Spark did not finish writing them.
-    """
+def files_of(folder: Path, table: str) -> str:
+    """A table's files as an SQL list, in the order of their names; raises UnusableInput if some are missing."""
     if not (folder / table / "_SUCCESS").is_file():
         raise UnusableInput(f"{folder / table} has no file _SUCCESS, so it is not whole: {COPY_AGAIN}")
     paths = sorted((folder / table).glob("*.parquet"))
     if not paths:
         raise UnusableInput(f"{folder / table} has no Parquet file: {COPY_AGAIN}")
-    names = ", ".join(literal(escaped(path)) for path in paths)
-    return f"read_parquet([{names}], hive_partitioning = false)"
+    return f"[{', '.join(literal(escaped(path)) for path in paths)}]"
+
+
+def read(files: str) -> str:
+    """The SQL that reads files, in this order; `x=1` in the path of a folder is no column."""
+    return f"read_parquet({files}, hive_partitioning = false)"
 
 
 def check_data_folder(connection: duckdb.DuckDBPyConnection, settings: str) -> None:
@@ -122,7 +136,7 @@ def check_seeds(staged: dict[str, str]) -> None:
 def check_order(connection: duckdb.DuckDBPyConnection, tables: dict[str, str]) -> None:
     """Raise UnusableInput if the rows of the manifest are not in the order of patient, date and record."""
     [(count,)] = connection.execute(f"select count(*) from {tables[MANIFEST]}").fetchall()
-    query = IN_ORDER.format(manifest=tables[MANIFEST], outcomes=tables["image_outcome"])
+    query = IN_ORDER.format(manifest=tables[MANIFEST], outcomes=tables[OUTCOMES])
     if connection.execute(query).fetchall() != [(count,)]:
         raise UnusableInput(f"the rows of {MANIFEST} are not in order: {BUILD_AGAIN}")
 
