@@ -13,10 +13,23 @@ from linkage.seeds import literal
 from linkage.warehouse.parquet_seeds import stage_seeds
 from tests.support.projects import FASTER, InProcess, Project
 
+# For a few thousand rows, compiling a query to Java takes longer than running it: half of a build's time.
+SMALL = {"spark.sql.codegen.wholeStage": "'false'", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
 
 @dataclass
 class SparkProject(Project):
     """One place to run dbt on Spark in; its tables are read from their files, by DuckDB."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        profile = self.work / "profiles" / "profiles.yml"
+        lines = "".join(f"        {name}: {value}\n" for name, value in SMALL.items())
+        text = profile.read_text()
+        assert text.count("      server_side_parameters:\n") == 2
+        profile.write_text(
+            text.replace("      server_side_parameters:\n", "      server_side_parameters:\n" + lines, 1)
+        )
 
     @property
     def environment(self) -> dict[str, str]:
