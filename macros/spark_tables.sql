@@ -1,8 +1,8 @@
 {# What dbt does on Spark: read the seeds that scripts/stage_seeds.py has
-   checked and written as Parquet, keep every table as Parquet in a folder of its
-   name, and prove a build that passed. Spark's own CSV reader is not used: it
-   takes what must be refused, such as a quotation mark that swallows the rest of
-   a file. #}
+   checked and written as Parquet, keep every table as Parquet in a folder of
+   its name, and prove a build that passed. Spark's own CSV reader is not used:
+   it takes what must be refused, such as a quotation mark that swallows the
+   rest of a file. #}
 
 {# A seed: every column text. The number of its rows must be what was staged. #}
 {% materialization seed, adapter='spark' %}
@@ -75,6 +75,11 @@
 {% macro folder_clause(schema, name) -%}
     {%- set about = run_query('describe schema ' ~ adapter.quote(schema)) -%}
     location '{{ dict(about.rows.values())['Location'] }}/{{ name }}'
+{%- endmacro %}
+
+{# In Spark's literals a backslash escapes, too: dbt's own macro forgets it. #}
+{% macro spark__escape_single_quotes(expression) -%}
+    {{ expression | replace("\\", "\\\\") | replace("'", "\\'") }}
 {%- endmacro %}
 
 {# The columns of a contract, whose `text` Spark does not know. #}

@@ -133,16 +133,7 @@
 
 {# A value as an SQL text literal. #}
 {% macro text_literal(value) -%}
-    {{ return(adapter.dispatch('text_literal', 'image_linkage')(value)) }}
-{%- endmacro %}
-
-{% macro default__text_literal(value) -%}
-    '{{ value | string | replace("'", "''") }}'
-{%- endmacro %}
-
-{# In Spark's literals a backslash escapes. #}
-{% macro spark__text_literal(value) -%}
-    '{{ value | string | replace("\\", "\\\\") | replace("'", "\\'") }}'
+    '{{ dbt.escape_single_quotes(value | string) }}'
 {%- endmacro %}
 
 {# An SQL value as a text. #}

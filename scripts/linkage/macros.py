@@ -19,7 +19,7 @@ def duckdb_macros() -> Any:
 
     macros = SimpleNamespace()
     environment = jinja2.Environment(autoescape=False, extensions=["jinja2.ext.do"])
-    dbt = SimpleNamespace(type_string=lambda: "text")
+    dbt = SimpleNamespace(type_string=lambda: "text", escape_single_quotes=lambda text: text.replace("'", "''"))
     known = {"adapter": SimpleNamespace(dispatch=dispatch), "dbt": dbt, "return": str, "image_linkage": macros}
     environment.globals.update(known)
     text = "".join((PROJECT_ROOT / "macros" / f"{name}.sql").read_text(encoding="utf-8") for name in FILES)

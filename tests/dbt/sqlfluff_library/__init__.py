@@ -8,8 +8,6 @@ from types import SimpleNamespace
 
 def dispatch(name: str, _package: str = "") -> Callable[..., str]:
     """A call of the macro's name with its first argument, as SQL: the others may be patterns, which are not SQL."""
-    if name == "text_literal":
-        return lambda value: "'" + str(value).replace("'", "''") + "'"
     if name.endswith("materialized"):
         return str
     return lambda *arguments: f"{name}({', '.join(arguments[:1])})"
@@ -33,7 +31,7 @@ def is_sample() -> bool:
 model = SimpleNamespace(resource_type="model")
 invocation_args_dict = SimpleNamespace(vars={})
 adapter = SimpleNamespace(dispatch=dispatch, quote='"{}"'.format)
-dbt = SimpleNamespace(type_string=lambda: "text")
+dbt = SimpleNamespace(type_string=lambda: "text", escape_single_quotes=lambda text: text.replace("'", "''"))
 modules = SimpleNamespace(re=re, datetime=datetime)
 run_started_at = datetime.datetime(2026, 1, 1)
 execute = False
