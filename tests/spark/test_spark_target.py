@@ -27,6 +27,9 @@ from tests.support.random_folders import large_folder
 from tests.support.spark import SparkProject, dbt_on_spark
 from tests.warehouse.test_random_folders import change_folder
 
+if missing := what_is_missing():
+    pytest.skip(f"Spark is not tried: {missing}", allow_module_level=True)  # one line, and exit code 5
+
 MARTS = sorted(path.stem for path in (PROJECT_ROOT / "models" / "marts").rglob("*.sql"))
 SEED, ROWS = 40, 3_000  # of a random folder
 NO_TESTS = (*NO_UNIT_TESTS, "--exclude-resource-type", "test")
@@ -34,9 +37,7 @@ NO_TESTS = (*NO_UNIT_TESTS, "--exclude-resource-type", "test")
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
-    """dbt on Spark; where that cannot run, all tests are skipped, in one line of `pytest -rs`."""
-    if missing := what_is_missing():
-        pytest.skip(f"Spark is not tried: {missing}")
+    """dbt on Spark."""
     folder = tmp_path_factory.mktemp("spark")
     (folder / "data").mkdir()
     with dbt_on_spark(SparkProject(folder / "data", folder / "work")) as dbt:
