@@ -1,6 +1,6 @@
 """`make spark-cluster`: a clinic on a standalone Spark cluster, by both methods, compared with DuckDB row for row.
 
-`python -m benchmarks.spark_cluster 20000` for fewer rows than a million.
+`python -m benchmarks.spark_cluster 20000` for fewer rows than a million; `… 20000 spark_thrift` for one of the two methods.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ SETTINGS = {
 }
 
 
-def main(rows: int = 1_000_000) -> None:
+def main(rows: int = 1_000_000, targets: tuple[str, ...] = ("spark", "spark_thrift")) -> None:
     """Build on DuckDB, on the cluster from this machine's session, and through a Thrift server; print the seconds.
 
     Raises RuntimeError if a mart or the manifest differs.
@@ -63,7 +63,7 @@ def main(rows: int = 1_000_000) -> None:
         step("dbt build, DuckDB", [*dbt, "duckdb"], MANIFEST_PATH=str(expected))
         step("stage_seeds.py", ["scripts/stage_seeds.py", str(folder / "staged")])
         with spark_cluster(folder / "cluster") as master:
-            for target in ("spark", "spark_thrift"):
+            for target in targets:
                 with contextlib.ExitStack() as server:
                     warehouse, manifest = folder / target, folder / f"{target}.csv"
                     environment |= {
@@ -119,4 +119,4 @@ def differences(warehouse: Path, tables: Path) -> list[str]:
 
 if __name__ == "__main__":
     os.umask(0o077)
-    main(*map(int, sys.argv[1:]))
+    main(int((sys.argv[1:] or ["1_000_000"])[0]), tuple(sys.argv[2:]) or ("spark", "spark_thrift"))
