@@ -1,11 +1,10 @@
 """Two months of a clinic: what changes between them is reported by record number, and nothing published moves."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ import copy_objects
 import export_nexus_records
 import list_s3_objects
 import publish_to_nexus
-from linkage.paths import PROJECT_ROOT
 from sandbox.settings import DUMP
 from tests.support.applications import execute, insert_row
-from tests.support.projects import NO_UNIT_TESTS, Project, given, uuid, write_seed
+from tests.support.projects import NO_UNIT_TESTS, InProcess, Project, uuid, write_seed
 from tests.support.servers import S3
 from tests.support.warehouses import patient_id
 
@@ -69,6 +67,7 @@ class Clinic:
 
     def __post_init__(self):
         self.project = Project(self.folder / "data", self.folder / "work")
+        self.dbt = InProcess(self.project)
         self.environment = self.s3.environment | self.project.environment
         self.environment |= {
             "FILEMAKER_EXPORT": str(self.folder / "Image_DataV6.tab"),
@@ -96,11 +95,10 @@ class Clinic:
 
     def build(self) -> list[str]:
         """Build as `make decide` does; returns the lines of the summary."""
-        command = [sys.executable, "scripts/build_marts.py", *NO_UNIT_TESTS, *given({})]
-        environment = os.environ | self.environment
-        done = subprocess.run(command, check=False, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done
-        return [" ".join(line.split()) for line in done.stdout.splitlines()]
+        with redirect_stdout(StringIO()) as said:
+            ended = self.dbt("build", *NO_UNIT_TESTS)
+        assert ended.success, ended.text
+        return [" ".join(line.split()) for line in said.getvalue().splitlines()]
 
     def decide(self) -> list[str]:
         for step in ("convert", "list", "export"):

@@ -21,13 +21,12 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
-from dbt_common.events.base_types import EventLevel
-from dbt_common.events.event_manager import EventManager
 
 from linkage.paths import PROJECT_ROOT
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
 from sandbox.postgres_server import database_url
 from sandbox.settings import DEFAULT_VARS, DUMP
+from tests.support.quick_dbt import quick_dbt
 
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 # Dates as month, day, year: 20 of them, so that day and month cannot be swapped.
@@ -52,7 +51,6 @@ DBT = Path(sys.executable).with_name("dbt")
 # What dbt has parsed in this run of pytest, whose processes share the environment; conftest.py removes it.
 PARSED = Path(tempfile.gettempdir()) / f"image-linkage-{os.environ.setdefault('PYTEST_RUN', uuid4().hex)}"
 ANY_DATABASE = f"linkage_{0:032}".encode()
-FIRE_EVENT = EventManager.fire_event
 FASTER = ("--no-write-json", "--log-level-file", "none")  # a fifth of the time of a small build
 
 
@@ -158,12 +156,6 @@ class Ended:
     text: str
 
 
-def fire_unless_debug(manager, event, level=None, **options):
-    """Pass on an event of dbt, unless it is for debugging: these take a fifth of a small build's time."""
-    if (level or event.level_tag()) != EventLevel.DEBUG:
-        FIRE_EVENT(manager, event, level, **options)
-
-
 class InProcess:
     """dbt in this process, on one data folder whose files change: it parses the project once."""
 
@@ -187,9 +179,8 @@ class InProcess:
         """Run dbt; changes that end with a command's own process are reset: environment, umask, database."""
         umask = os.umask(0o022)
         try:
-            fire = fire_unless_debug if self.options == FASTER else FIRE_EVENT
-            quiet = patch.object(EventManager, "fire_event", fire)
-            with patch.dict(os.environ, self.project.environment), chdir(PROJECT_ROOT), quiet:
+            quick = quick_dbt(debug=self.options != FASTER)
+            with patch.dict(os.environ, self.project.environment), chdir(PROJECT_ROOT), quick:
                 return runner.invoke(["--quiet", *self.options, *arguments])
         finally:
             os.umask(umask)

@@ -72,32 +72,6 @@ def read_manifest(project: Project) -> list[tuple]:
         return [tuple(row) for row in csv.reader(file)]
 
 
-def test_a_build_that_passes_leaves_the_manifest_behind(project):
-    ended = project.dbt("build", *NO_UNIT_TESTS)
-    assert ended.returncode == 0, ended.stdout
-    header, *rows = read_manifest(project)
-    assert tuple(header) == MANIFEST_COLUMNS
-    assert rows == [tuple(str(value) for value in row) for row in project.mart("copy_manifest", MANIFEST_COLUMNS)]
-    assert [row[2].removeprefix(DUMP) for row in rows] == [f"{n}.jpg" for n in range(1, 21)]
-
-
-def test_only_the_owner_can_read_what_dbt_and_duckdb_write(project, tmp_path):
-    copy = copy_of_project(tmp_path)
-    project.root, project.work = copy, copy / "work"
-    project.__post_init__()
-    project.work.chmod(0o755)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir(mode=0o755)
-    ended = project.dbt("build", *NO_UNIT_TESTS, "--log-path", str(elsewhere))
-    assert ended.returncode == 0, ended.stdout
-    for folder in (project.work, project.work / "target"):
-        assert folder.stat().st_mode & 0o777 == 0o700, folder
-    for file in (project.manifest, project.work / "warehouse.duckdb", project.work / "target" / "run_results.json"):
-        assert file.stat().st_mode & 0o777 == 0o600, file
-    # a folder outside the project is left unchanged: others may need it
-    assert elsewhere.stat().st_mode & 0o777 == 0o755
-
-
 def copy_of_project(folder: Path) -> Path:
     """The project's own files, elsewhere."""
     ignored = shutil.ignore_patterns(".git", ".venv", "data", "target", "logs")
@@ -158,7 +132,10 @@ def test_an_image_whose_batch_is_missing_or_miscounted_does_not_add_up(dbt):
 def test_only_a_whole_build_writes_a_manifest(dbt):
     assert dbt("build", *NO_UNIT_TESTS).success
     first = dbt.project.manifest.read_bytes()
-    assert first.count(b"\n") == 21
+    header, *rows = read_manifest(dbt.project)
+    assert tuple(header) == MANIFEST_COLUMNS
+    assert rows == [tuple(str(value) for value in row) for row in dbt.project.mart("copy_manifest", MANIFEST_COLUMNS)]
+    assert [row[2].removeprefix(DUMP) for row in rows] == [f"{n}.jpg" for n in range(1, 21)]
     for part in (["build", "--select", "reasons"], ["run"], ["test", "--select", "conservation"]):
         dbt.project.manifest.write_text("an older one")
         assert dbt(*part).success, part
@@ -405,16 +382,20 @@ def test_values_after_many_rows_may_contain_quotation_marks_and_line_feeds(dbt):
     ]
 
 
-def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tmp_path):
+def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings_for_its_owner_alone(tmp_path):
     copy = copy_of_project(tmp_path)
     settings = (copy / "dbt_project.yml").read_text()
     for default, other in (("order: mdy", "order: dmy"), ("_dump", "_other"), ("policy: report", "policy: copy")):
         settings = settings.replace(default, other)
     (copy / "dbt_project.yml").write_text(settings)
-    project = Project(SAMPLE_FOLDER, tmp_path / "work", root=copy, linkage_data="seeds/sample", variables=None)
+    project = Project(SAMPLE_FOLDER, copy / "work", root=copy, linkage_data="seeds/sample", variables=None)
+    project.work.chmod(0o755)
+    logs = tmp_path / "logs"
+    logs.mkdir(mode=0o755)
     before = hashes(copy / "seeds" / "sample")
-    ended = project.dbt("build")
+    ended = project.dbt("build", "--log-path", str(logs))
     assert ended.returncode == 0, ended.stdout
+    check_only_the_owner_can_read(project, logs)
     assert ended.stdout.splitlines()[-1].startswith("This is the sample of the project")
     assert hashes(copy / "seeds" / "sample") == before
     for path in sorted((SAMPLE_FOLDER / "expected").glob("*.csv")):
@@ -437,6 +418,15 @@ def test_the_sample_gives_the_expected_marts_regardless_of_a_clinics_settings(tm
     by_hand.main(SAMPLE_FOLDER, tmp_path / "by_hand.duckdb", "1GB", str(DEFAULT_VARS["today"]))
     assert by_hand.differences(project.work / "warehouse.duckdb", tmp_path / "by_hand.duckdb") == []
     assert (tmp_path / "by_hand.csv").read_bytes() == project.manifest.read_bytes()
+
+
+def check_only_the_owner_can_read(project: Project, logs: Path) -> None:
+    """What dbt and DuckDB write is its owner's alone; a folder outside the project is unchanged: others may need it."""
+    for folder in (project.work, project.work / "target"):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+    for file in (project.manifest, project.work / "warehouse.duckdb", project.work / "target" / "run_results.json"):
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    assert logs.stat().st_mode & 0o777 == 0o755
 
 
 def check_page(project: Project, page: str) -> None:

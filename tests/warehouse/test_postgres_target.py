@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -250,11 +251,12 @@ def test_seeds_are_read_on_postgres_with_any_line_ends_column_order_and_extra_co
 
 
 def test_a_database_that_cannot_hold_every_text_is_refused(dbt, postgres):
+    name = f"no_utf8_{uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("create database no_utf8 template template0 encoding 'SQL_ASCII' locale 'C'")
-    ended = replace(dbt.project, url=database_url(postgres, "no_utf8")).dbt("seed")
-    assert ended.returncode != 0
-    assert "the database no_utf8 cannot be used: its encoding is not UTF8" in ended.stdout
+        connection.execute(f"create database {name} template template0 encoding 'SQL_ASCII' locale 'C'")
+    ended = InProcess(replace(dbt.project, url=database_url(postgres, name)))("seed")
+    assert not ended.success
+    assert f"the database {name} cannot be used: its encoding is not UTF8" in ended.text
 
 
 def test_only_a_whole_build_that_passed_gives_a_manifest(dbt, write):
