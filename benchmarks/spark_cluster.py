@@ -1,6 +1,6 @@
 """`make spark-cluster`: a clinic on a standalone Spark cluster, by both methods, compared with DuckDB row for row.
 
-`python -m benchmarks.spark_cluster 20000` for fewer rows than a million; `… 20000 spark_thrift` for one of the two methods.
+`python -m benchmarks.spark_cluster 20000` for fewer rows than a million; `… 20000 spark_thrift` for one method.
 """
 
 import contextlib

@@ -63,7 +63,9 @@ class SparkProject(Project):
 @contextmanager
 def dbt_on_spark(project: SparkProject) -> Iterator[InProcess]:
     """dbt in this process; Spark is stopped at the end."""
-    yield InProcess(project, options=(*FASTER, "--no-use-colors"))
+    dbt = InProcess(project, options=(*FASTER, "--no-use-colors"))  # which is parsed by itself
+    dbt.options = FASTER
+    yield dbt
     from pyspark.sql import SparkSession
 
     if session := SparkSession.getActiveSession():
