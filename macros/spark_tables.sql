@@ -131,8 +131,8 @@
 {# The proof of a build that passed: a table with a row for each mart, for each
    other model that the review site reads, and for each seed, for those who take
    the files away from Spark. Of a model it has the SHA-256 of the names of the
-   files with its rows, which no two builds share. Without a build that passed it
-   has no row. Its folder may be there without the table, because a session's
+   files with its rows, which no two builds share. Without a build that passed
+   it has no row. Its folder may be there without the table: a session's
    catalog ends with it. #}
 {% macro write_proof(passed) %}
     {% set mart = graph.nodes['model.image_linkage.build_settings'] %}

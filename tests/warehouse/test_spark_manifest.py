@@ -7,8 +7,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 
 import write_manifest
+from linkage.paths import PROJECT_ROOT
 from linkage.seeds import SEED_COLUMNS
 from linkage.warehouse import files
 from linkage.warehouse.marts import open_warehouse
@@ -208,6 +210,18 @@ def test_a_warehouse_that_must_not_be_replaced_stays_as_it_is(write, project):
     assert warehouse.read_text() == "no database"
     assert not project.manifest.exists()
     assert list(project.work.glob(".load-*")) == []
+
+
+def test_every_model_that_a_script_reads_and_is_no_mart_is_a_table_on_spark_and_in_the_proof():
+    """build_proof has the marts and what the exposures name (macros/spark_tables.sql)."""
+    sources = [path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "scripts").rglob("*.py")]
+    models = set(re.findall(r"\b(?:stg|int)_[a-z0-9_]+", "".join(sources)))
+    exposures = (PROJECT_ROOT / "models" / "exposures.yml").read_text(encoding="utf-8")
+    assert models
+    assert models <= set(re.findall(r"ref\('(\w+)'\)", exposures))
+    project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))
+    staging = project["models"]["image_linkage"]["staging"]
+    assert all(staging[model]["+materialized"].startswith(("table", "{{ 'table' if")) for model in models)
 
 
 def test_loading_is_for_spark_only(run_here, project):
