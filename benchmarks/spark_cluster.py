@@ -24,6 +24,7 @@ PARTITIONS = 8  # of a shuffle: more than there are processors, so that the mani
 # What Spark needs whoever starts it; profiles.yml.example has the same for `method: session`.
 SETTINGS = {
     "spark.sql.shuffle.partitions": str(PARTITIONS),
+    "spark.sql.adaptive.advisoryPartitionSizeInBytes": "4m",  # small files are kept apart
     "spark.sql.legacy.allowNonEmptyLocationInCTAS": "true",
     "spark.hadoop.fs.permissions.umask-mode": "077",
     "spark.executor.memory": "2g",
@@ -91,9 +92,10 @@ def write_profile(folder: Path) -> None:
     text = (PROJECT_ROOT / "profiles.yml.example").read_text(encoding="utf-8")
     one = 'spark.sql.shuffle.partitions: "1"'
     assert one in text
-    memory = f"spark.executor.memory: {SETTINGS['spark.executor.memory']}"
+    names = ("spark.sql.shuffle.partitions", "spark.sql.adaptive.advisoryPartitionSizeInBytes", "spark.executor.memory")
+    lines = "\n        ".join(f'{name}: "{SETTINGS[name]}"' for name in names)
     folder.mkdir()
-    (folder / "profiles.yml").write_text(text.replace(one, f"{one.replace('1', str(PARTITIONS))}\n        {memory}"))
+    (folder / "profiles.yml").write_text(text.replace(one, lines), encoding="utf-8")
 
 
 def differences(warehouse: Path, tables: Path) -> list[str]:
