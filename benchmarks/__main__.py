@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks import build, clinic, copying, importing, postgres, publish, review
+from benchmarks import build, clinic, copying, importing, inventory, postgres, publish, review
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "clinic": clinic.main,
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "copy": copying.main,
     "review": review.main,
     "import": importing.main,
+    "inventory": inventory.main,
 }
 
 chosen = sys.argv[1:] or list(BENCHMARKS)

@@ -80,9 +80,11 @@ CUT_OFF = "the last line is cut off and is left out; the next copy run sets it a
 # The one seed that no script makes.
 KEPT_BY_HAND = "held_images.csv"
 SAVE_AGAIN = "save it as CSV in UTF-8, with commas and the header " + ",".join(SEED_COLUMNS["held_images"])
-# How DuckDB reads a seed: every column text, nothing guessed.
+# How DuckDB reads a seed: every column text, nothing guessed. It would take a folder named `date=2026-11-26` for the
+# value of the column `date` in every row.
 DIALECT = (
-    "header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
+    "header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
+    "hive_partitioning = false"
 )
 
 

@@ -108,6 +108,15 @@ def test_the_name_of_a_data_folder_is_never_a_pattern(dbt, name, others, tmp_pat
     assert dbt.project.query("select count(*) from filemaker_images_metadata") == [(20,)]
 
 
+def test_the_name_of_a_data_folder_is_never_a_value(tmp_path):
+    """DuckDB would read `recid=5` as a partition: every row would have this record number."""
+    path = lay_case(tmp_path / "recid=5" / "date=2026-11-26") / "filemaker_images_metadata.csv"
+    with duckdb.connect() as connection:
+        assert load_seed(connection, path, "rows", list(SEED_COLUMNS["filemaker_images_metadata"])) is None
+        found = connection.execute('select count(distinct recid), count(distinct "date") > 1 from rows').fetchone()
+    assert found == (20, True)
+
+
 @pytest.mark.parametrize(
     "torn",
     [

@@ -81,4 +81,4 @@ def csv_source(columns: Iterable[str], *options: str) -> str:
     """SQL for the records of a CSV file, a parameter of the query, as text in these columns."""
     types = ", ".join(f"'{column}': 'varchar'" for column in columns)
     dialect = "auto_detect = false, delim = ',', quote = '\"', escape = '\"', buffer_size = 8000000"
-    return f"read_csv(?, columns = {{{types}}}, {', '.join([dialect, *options])})"
+    return f"read_csv(?, columns = {{{types}}}, {', '.join([dialect, 'hive_partitioning = false', *options])})"
