@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # A month's work goes step by step, even with `make -j`.
 .NOTPARALLEL:
-.PHONY: setup import decide review copy publish query docs demo demo-filemaker check test fuzz faults lint bench lock clean
+.PHONY: setup setup-spark import decide review copy publish query docs demo demo-filemaker check test test-spark fuzz faults lint bench spark-cluster lock clean
 
 setup: $(if $(filter .venv/bin,$(BIN)),.venv/ready) profiles.yml
 	@mkdir -p -m 700 data target logs
@@ -21,6 +21,13 @@ setup: $(if $(filter .venv/bin,$(BIN)),.venv/ready) profiles.yml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
 		-r requirements-dev.txt
+	@touch $@
+
+setup-spark: setup $(if $(filter .venv/bin,$(BIN)),.venv/spark-ready)  ## what `dbt build --target spark` needs, but for Java
+
+.venv/spark-ready: requirements-spark.txt .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
+		-r requirements-spark.txt
 	@touch $@
 
 profiles.yml:
@@ -73,10 +80,14 @@ demo-filemaker: setup  ## the import from FileMaker into an empty dump, and the 
 	DEMO_FOLDER=demo-filemaker $(BIN)/python -m demo.filemaker
 
 check: setup  ## the tests that need no server and no whole dbt build: under a minute
-	$(PYTEST) -m "not fuzz and not slow"
+	$(PYTEST) -m "not fuzz and not slow" --ignore=tests/spark
 
 test: setup  ## every test except the fuzzing
-	$(PYTEST) -m "not fuzz"
+	$(PYTEST) -m "not fuzz" --ignore=tests/spark
+	@$(MAKE) --no-print-directory test-spark
+
+test-spark: setup  ## the target spark, in one process, if `make setup-spark` and Java have made it possible
+	$(BIN)/python -m pytest -rs tests/spark || test $$? -eq 5  # nothing could be tried, as it says
 
 fuzz: setup  ## 200 random data folders against a second implementation of the rules
 	$(BIN)/python -m pytest -m fuzz
@@ -96,11 +107,16 @@ lint: setup  ## style, types, and dependencies between rooms
 bench: setup  ## speed and memory, compared with other ways to do the same
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks
 
+spark-cluster: setup-spark  ## a million rows on a standalone Spark cluster, compared with DuckDB
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.spark_cluster
+
 lock: setup  ## pin the dependencies in requirements*.in again; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --upgrade -q \
 		requirements-dev.in -o requirements-dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q \
 		-c requirements-dev.txt requirements.in -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q \
+		-c requirements-dev.txt requirements-spark.in -o requirements-spark.txt
 
 clean:  ## remove what builds leave behind; never data/
 	rm -rf target logs manifest.csv .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache

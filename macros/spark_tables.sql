@@ -113,8 +113,11 @@
             ~ ' FOLDER`, and name the folder as Spark sees it'
         ) %}
     {% endif %}
-    {% set folders = run_query(
-        'select distinct data_folder from ' ~ staged('staged')
+    {% set folders = try_or_compiler_error(
+        'Spark cannot read staged.parquet in LINKAGE_STAGED: run `python'
+        ~ ' scripts/stage_seeds.py FOLDER`, copy the whole folder to where'
+        ~ ' Spark reads it, and name it as Spark sees it',
+        run_query, 'select distinct data_folder from ' ~ staged('staged')
     ).columns[0].values() | list %}
     {% set folder = settings_in_effect()['data_folder'] %}
     {% if folders != [folder] %}
@@ -125,15 +128,21 @@
     {% endif %}
 {% endmacro %}
 
-{# The proof of a build that passed: a table with a row for each mart and each
-   seed, for those who take the files away from Spark. Without a build that
-   passed it has no row. Its folder may be there without the table, because a
-   session's catalog ends with it. #}
+{# The proof of a build that passed: a table with a row for each mart, for each
+   other model that the review site reads, and for each seed, for those who take
+   the files away from Spark. Of a model it has the SHA-256 of the names of the
+   files with its rows, which no two builds share. Without a build that passed
+   it has no row. Its folder may be there without the table: a session's
+   catalog ends with it. #}
 {% macro write_proof(passed) %}
     {% set mart = graph.nodes['model.image_linkage.build_settings'] %}
     {% set proof = api.Relation.create(
         schema=mart.schema, identifier='build_proof', type='table'
     ) %}
+    {% set read = [] %}
+    {% for exposure in graph.exposures.values() %}
+        {% do read.extend(exposure.depends_on.nodes) %}
+    {% endfor %}
     {% if adapter.check_schema_exists(mart.database, mart.schema) %}
         {% do run_query('drop table if exists ' ~ proof) %}
         {% call statement('write_proof') %}
@@ -141,12 +150,15 @@
             {{ folder_clause(mart.schema, 'build_proof') }} as
             {% if passed %}
             {% for node in graph.nodes.values()
-                if node.resource_type == 'model' and node.fqn[1] == 'marts' %}
+                if node.resource_type == 'model'
+                and (node.fqn[1] == 'marts' or node.unique_id in read) %}
             select
                 'mart' as kind,
                 '{{ node.alias }}' as name,
                 count(*) as row_count,
-                cast(null as string) as digest
+                sha2(array_join(sort_array(collect_set(
+                    _metadata.file_name
+                )), ','), 256) as digest
             from {{ node.relation_name }}
             union all
             {% endfor %}

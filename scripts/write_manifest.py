@@ -1,10 +1,12 @@
-"""Write manifest.csv from the models on PostgreSQL, if the last whole dbt build passed.
+"""Write manifest.csv from the models on PostgreSQL or, with --spark, on Spark, if the last whole dbt build passed.
 
-libpq's own variables name the database: PGHOST, PGUSER, PGPASSWORD and so on.
+libpq's own variables name the database: PGHOST, PGUSER, PGPASSWORD and so on. Of a build on Spark, FOLDER is the
+folder of the schema, such as spark-warehouse/image_linkage.db, on this machine: Spark's own, or a copy of it.
 """
 
 import argparse
 import os
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -13,9 +15,11 @@ from linkage.copying.manifest import COLUMNS
 from linkage.errors import UnusableInput
 from linkage.files import csv_line, write_atomically
 from linkage.nexus.postgres_errors import database_errors
-from linkage.paths import manifest_path
+from linkage.paths import manifest_path, warehouse_path
 from linkage.steps import run_script
+from linkage.warehouse.files import write_manifest
 from linkage.warehouse.mark import MARKED_MART, PROVED
+from linkage.warehouse.spark_marts import MANIFEST, load_marts, open_marts
 
 CONNECT_SECONDS = 10
 
@@ -27,11 +31,41 @@ def main() -> None:
     parser.add_argument(
         "--schema", default=schema, help="the schema of the models; default: LINKAGE_SCHEMA, or %(default)s"
     )
-    schema = parser.parse_args().schema
-    table = sql.Identifier(schema, "copy_manifest")
+    parser.add_argument("--spark", type=Path, metavar="FOLDER", help="the tables of a build on Spark, as Parquet files")
+    parser.add_argument(
+        "--load",
+        action="store_true",
+        help="with --spark: also put the tables into the warehouse of the data folder, for publish_to_nexus.py, "
+        "build_review_site.py and query_marts.py",
+    )
+    arguments = parser.parse_args()
+    if arguments.load and not arguments.spark:
+        parser.error("--load needs --spark: the other engines need no loading")
 
     path = manifest_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if arguments.spark:
+        from_spark(arguments.spark.absolute(), path, load=arguments.load)
+    else:
+        from_postgres(arguments.schema, path)
+
+
+def from_spark(folder: Path, path: Path, *, load: bool) -> None:
+    """Write the manifest from what a build on Spark left; with `load`, first put all of it into the warehouse."""
+    os.umask(0o077)
+    path.unlink(missing_ok=True)
+    try:
+        with open_marts(folder) as (connection, tables):
+            if load:
+                print(load_marts(connection, tables, warehouse_path()))
+            print(write_manifest(connection, tables[MANIFEST]))
+    except UnusableInput as error:
+        raise UnusableInput(f"no {path.name}: {error}") from None
+
+
+def from_postgres(schema: str, path: Path) -> None:
+    """Write the manifest from the table copy_manifest in a schema of PostgreSQL."""
+    table = sql.Identifier(schema, "copy_manifest")
     database = os.environ.get("PGDATABASE", "image_linkage")
     with (
         database_errors("PostgreSQL"),

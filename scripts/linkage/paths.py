@@ -14,6 +14,17 @@ def data_folder() -> Path:
     return place("LINKAGE_DATA") or PROJECT_ROOT / "data"
 
 
+def data_folder_name() -> str:
+    """The data folder as `build_settings` records it: `seeds/sample` for the sample, otherwise absolute.
+
+    macros/data_folder.sql spells it in the same way.
+    """
+    data_folder()  # refuses a ~
+    text = os.environ.get("LINKAGE_DATA") or "data"
+    folder = (text if text.startswith("/") else f"{PROJECT_ROOT}/{text}").rstrip("/")
+    return "seeds/sample" if folder == str(SAMPLE_FOLDER) else folder
+
+
 def outside_sample(path: Path) -> Path:
     """`path`; raises UnusableInput if it is in the sample."""
     if path.resolve().is_relative_to(SAMPLE_FOLDER.resolve()):

@@ -124,14 +124,14 @@ def attach_marts(warehouse: duckdb.DuckDBPyConnection, path: Path) -> str:
     return schema
 
 
-def attach_warehouse(warehouse: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Attach the file read-only as the database `marts`, and make it the connection's own.
+def attach_warehouse(warehouse: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool = True) -> None:
+    """Attach the file as the database `marts`, and make it the connection's own.
 
     Raises UnusableInput if it is missing, in use or not readable.
     """
     check_header(path)
     try:
-        warehouse.execute(f"attach {literal(str(path))} as marts (read_only)")
+        warehouse.execute(f"attach {literal(str(path))} as marts (read_only {str(read_only).lower()})")
     except duckdb.Error as error:
         said = str(error).replace(str(path), "")
         problem = next(problem for words, problem in CANNOT_BE_OPENED.items() if words in said)
