@@ -13,8 +13,12 @@ from linkage.seeds import literal
 from linkage.warehouse.parquet_seeds import stage_seeds
 from tests.support.projects import FASTER, InProcess, Project
 
-# For a few thousand rows, compiling a query to Java takes longer than running it: half of a build's time.
-SMALL = {"spark.sql.codegen.wholeStage": "'false'", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+# For a few thousand rows, compiling a query to Java, and planning it again while it runs, take longer than running it.
+SMALL = {
+    "spark.sql.codegen.wholeStage": "'false'",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "'false'",
+}
 
 
 @dataclass
