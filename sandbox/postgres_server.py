@@ -5,8 +5,8 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from sandbox.s3_server import STARTS, STOP_SECONDS, die_with_parent, free_ports
+from sandbox.s3_server import STARTS, free_ports, server_process
 
 READY_SECONDS = 30
 SUPERUSER = "nexus"
@@ -113,26 +113,10 @@ def make_cluster(programs: Path, folder: Path, password: str, run_as: dict) -> N
 def postgres(programs: Path, folder: Path, port: int, run_as: dict) -> Iterator[subprocess.Popen[bytes]]:
     """The server's process, which ends with the context."""
     settings = [f"--{name}={value}" for name, value in {**SETTINGS, "port": str(port)}.items()]
-    with (folder / "postgres.log").open("ab") as log:
-        process = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(folder / "cluster"), *settings],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            process_group=0,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run yet)
-            **run_as,
-        )
-    try:
+    command = [str(programs / "postgres"), "-D", str(folder / "cluster"), *settings]
+    signals = {"stop": signal.SIGINT, "kill": signal.SIGQUIT}  # a fast shutdown, which ends its clients; and at once
+    with server_process(command, folder / "postgres.log", cwd=folder, **signals, **run_as) as process:
         yield process
-    finally:
-        process.send_signal(2)  # SIGINT: a fast shutdown, which ends its clients
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.send_signal(3)  # SIGQUIT: at once
-            process.wait()
 
 
 def answers(process: subprocess.Popen[bytes], url: str) -> bool:

@@ -76,28 +76,48 @@ def weed(folder: Path, settings: Path, ports: dict[str, int]) -> Iterator[subpro
         "-admin.ui=false",
         "-master.telemetry=false",
     ]
-    with (folder / "weed.log").open("ab") as log:
-        # A process group of its own: Ctrl-C ends the client first, and the server after it.
+    try:
+        with server_process(command, folder / "weed.log") as process:
+            yield process
+    finally:
+        for service, port in ports.items():  # it does not remove all of its sockets
+            for name in (f"{service}-{port}", f"{service}-grpc-{port + 10_000}"):
+                Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def server_process(
+    command: list[str],
+    log: Path,
+    *,
+    stop: signal.Signals = signal.SIGTERM,
+    kill: signal.Signals = signal.SIGKILL,
+    **options: Any,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server, which ends with the context: by the signal `stop`, or by `kill` after STOP_SECONDS.
+
+    What it says is added to the file `log`; `options` are those of Popen. It has a
+    process group of its own, so that Ctrl-C ends the client first, and the server after it.
+    """
+    with log.open("ab") as file:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=file,
+            stderr=file,
             process_group=0,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run yet)
+            **options,
         )
     try:
         yield process
     finally:
-        process.terminate()
+        process.send_signal(stop)
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.send_signal(kill)
             process.wait()
-        for service, port in ports.items():  # it does not remove all of its sockets
-            for name in (f"{service}-{port}", f"{service}-grpc-{port + 10_000}"):
-                Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)
 
 
 def die_with_parent() -> None:

@@ -4,15 +4,13 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from sandbox.s3_server import STOP_SECONDS, die_with_parent, free_ports
+from sandbox.s3_server import free_ports, server_process
 from sandbox.spark import what_is_missing
 
 READY_SECONDS = 120
@@ -88,26 +86,9 @@ def running(folder: Path, name: str, command: list[str]) -> Iterator[None]:
         "SPARK_LOCAL_DIRS": str(folder / "local"),
         "SPARK_LOG_DIR": str(folder),
     }
-    with (folder / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [str(home / "bin" / command[0]), *command[1:]],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            process_group=0,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run yet)
-        )
-    try:
+    program = [str(home / "bin" / command[0]), *command[1:]]
+    with server_process(program, folder / f"{name}.log", cwd=folder, env=environment):
         yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def wait_for(folder: Path, name: str, is_ready: Callable[[], bool]) -> None:

@@ -19,10 +19,10 @@ import write_manifest
 from linkage.paths import PROJECT_ROOT, SAMPLE_FOLDER
 from linkage.seeds import SEED_COLUMNS, make_missing_seeds
 from linkage.warehouse.query_copy import query_copy
-from sandbox.clinic import BYTES_OF_BROKEN, Clinic, make_clinic, write_records
+from sandbox.clinic import BYTES_OF_BROKEN, StoredObject, make_clinic
 from sandbox.spark import what_is_missing
-from tests.support.exports import as_seed
-from tests.support.projects import NO_UNIT_TESTS, InProcess, Project, hashes, write_seed
+from tests.support.clinics import write_seeds
+from tests.support.projects import NO_UNIT_TESTS, InProcess, Project, hashes
 from tests.support.random_folders import large_folder
 from tests.support.spark import SparkProject, dbt_on_spark
 from tests.warehouse.test_random_folders import change_folder
@@ -88,18 +88,10 @@ def empty(folder: Path) -> Path:
     return folder
 
 
-def write_clinic(clinic: Clinic, folder: Path) -> None:
-    """Write the synthetic clinic as a data folder, without its pictures: sizes and ETags are made up."""
-    write_records(clinic, folder)
-    columns = SEED_COLUMNS["filemaker_images_metadata"]
-    rows = [dict(zip(columns, as_seed(row.exported()), strict=True)) for row in clinic.rows]
-    write_seed(folder, "filemaker_images_metadata", rows)
-    objects = []
-    for stored in clinic.dump():
-        etag = hashlib.md5((stored.same_as or stored).key.encode(), usedforsecurity=False).hexdigest()
-        size = 0 if stored.empty else BYTES_OF_BROKEN if stored.broken else 30_000 + int(etag[:4], 16)
-        objects.append({"bucket": "synthetic-clinic", "key": stored.key, "size": size, "etag": etag})
-    write_seed(folder, "s3_inventory", objects)
+def made_up(stored: StoredObject) -> tuple[int, str]:
+    """Size and ETag of an object of the synthetic clinic without its picture."""
+    etag = hashlib.md5((stored.same_as or stored).key.encode(), usedforsecurity=False).hexdigest()
+    return 0 if stored.empty else BYTES_OF_BROKEN if stored.broken else 30_000 + int(etag[:4], 16), etag
 
 
 def check_manifest(spark: InProcess, duckdb: InProcess, write) -> None:
@@ -176,7 +168,7 @@ def test_what_was_not_staged_for_this_build_is_refused(spark):
 
 
 def test_the_synthetic_clinic_gives_the_marts_and_the_manifest_of_duckdb(spark, duckdb, write):
-    write_clinic(make_clinic(), empty(spark.project.data))
+    write_seeds(make_clinic(), empty(spark.project.data), made_up)
     spark.project.stage()
     for dbt in (spark, duckdb):
         ended = dbt("build", *NO_UNIT_TESTS)
